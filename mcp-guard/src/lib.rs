@@ -1,0 +1,16 @@
+//! mcp-guard.
+
+pub mod call;
+pub mod limits;
+pub mod matcher;
+pub mod outcome;
+pub mod refusal;
+pub mod revision;
+pub mod units;
+
+pub mod breaker;
+pub mod queue;
+pub mod rate_limit;
+pub mod retry;
+pub mod trace;
+pub mod validation;

@@ -1,0 +1,16 @@
+//! Bounds that no operator may raise, each with its reason.
+
+/// The longest id of a request, in bytes of JSON. SDKs use numbers and UUIDs; an id is kept for each call in flight.
+pub const ID_BYTES_MAX: usize = 256;
+
+/// The longest method name in bytes. The longest of MCP has 34; a name is kept for each call in flight.
+pub const METHOD_BYTES_MAX: usize = 128;
+
+/// The longest tool name, prompt name or URI in bytes that is looked at. 2025-11-25 bounds tool names to 128; URIs are longer.
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// The longest session id in bytes. Servers use UUIDs or JWTs; 8 KiB is what a header may hold anyway.
+pub const SESSION_BYTES_MAX: usize = 1024;
+
+/// The deepest nesting of JSON that may be configured: what a recursive reader of 64 KiB of stack still survives.
+pub const JSON_DEPTH_MAX: u32 = 512;
