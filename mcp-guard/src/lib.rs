@@ -1,6 +1,7 @@
 //! mcp-guard.
 
 pub mod call;
+pub mod config;
 pub mod limits;
 pub mod matcher;
 pub mod outcome;
