@@ -64,7 +64,7 @@ mod service;
 #[cfg(test)]
 mod circuit_tests;
 #[cfg(all(test, feature = "tower"))]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(feature = "tower")]
 pub use layer::BreakerLayer;
