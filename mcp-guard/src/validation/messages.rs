@@ -33,7 +33,8 @@ pub enum MessageFault {
 #[derive(Debug)]
 pub struct MessageSchemas {
     by_revision: [HashMap<&'static str, Entry>; Revision::ALL.len()],
-    strangers: [Entry; Revision::ALL.len()],
+    strange_requests: [Entry; Revision::ALL.len()],
+    strange_notifications: [Entry; Revision::ALL.len()],
 }
 
 impl MessageSchemas {
@@ -48,15 +49,16 @@ impl MessageSchemas {
         Self {
             by_revision: Revision::ALL
                 .map(|revision| rows(revision).map(|row| (row.method, Entry::of_row(row, revision))).collect()),
-            strangers: Revision::ALL.map(Entry::of_stranger),
+            strange_requests: Revision::ALL.map(|revision| Entry::of_stranger(revision, "request")),
+            strange_notifications: Revision::ALL.map(|revision| Entry::of_stranger(revision, "notification")),
         }
     }
 
     /// Checks the `params` of one message; `None` where it has none.
     ///
     /// A method that MCP does not know, and a notification that this revision does not know, is the node's to judge:
-    /// extensions have such names. All that is asked of it is that `params`, if there are any, is an object, as MCP
-    /// has it for every message. A notification with the name of a request is held to the schema of that request,
+    /// extensions have such names. All that is asked of it is what MCP asks of every message of the revision: that
+    /// `params`, if there are any, is an object, and up to 2025-06-18 that its `_meta` is one. A notification with the name of a request is held to the schema of that request,
     /// for a node may look at nothing but the name. What is neither request nor notification always passes.
     ///
     /// # Errors
@@ -70,23 +72,20 @@ impl MessageSchemas {
         method: &str,
         params: Option<&Value>,
     ) -> Result<(), MessageFault> {
-        let is_request = match kind {
-            Kind::Request => true,
-            Kind::Notification => false,
+        let (is_request, strangers) = match kind {
+            Kind::Request => (true, &self.strange_requests),
+            Kind::Notification => (false, &self.strange_notifications),
             Kind::Response | Kind::Listen | Kind::End => return Ok(()),
         };
         let entry = match self.entry(revision, method) {
             Some(entry) if is_request && entry.is_notification => return Err(MessageFault::UnknownMethod),
-            Some(entry) => entry,
+            Some(entry) => Some(entry),
             None if is_request && ROWS.iter().any(|row| row.method == method) => {
                 return Err(MessageFault::UnknownMethod);
             }
-            None => match self.strangers.get(revision as usize) {
-                Some(entry) => entry,
-                None => return Ok(()),
-            },
+            None => strangers.get(revision as usize),
         };
-        entry.check(params).map_err(MessageFault::ParamsInvalid)
+        entry.map_or(Ok(()), |entry| entry.check(params)).map_err(MessageFault::ParamsInvalid)
     }
 
     fn entry(&self, revision: Revision, method: &str) -> Option<&Entry> {
@@ -124,9 +123,10 @@ impl Entry {
         Self { is_notification, params_required: row.params == Params::Required, parts, validator: OnceLock::new() }
     }
 
-    fn of_stranger(revision: Revision) -> Self {
-        let envelope = if revision < V2025_11_25 { "request" } else { "params" };
-        Self { is_notification: false, params_required: false, parts: vec![envelope], validator: OnceLock::new() }
+    /// What is asked of a message whose method is not MCP's; from 2025-11-25 on `_meta` is the method's own affair.
+    fn of_stranger(revision: Revision, envelope: &'static str) -> Self {
+        let parts = vec![if revision < V2025_11_25 { envelope } else { "params" }];
+        Self { is_notification: false, params_required: false, parts, validator: OnceLock::new() }
     }
 
     fn check(&self, params: Option<&Value>) -> Result<(), Violation> {
@@ -246,7 +246,8 @@ mod tests {
     #[test]
     fn every_schema_compiles() {
         let schemas = MessageSchemas::new();
-        for entry in schemas.by_revision.iter().flat_map(HashMap::values).chain(&schemas.strangers) {
+        let strangers = schemas.strange_requests.iter().chain(&schemas.strange_notifications);
+        for entry in schemas.by_revision.iter().flat_map(HashMap::values).chain(strangers) {
             compile(&entry.parts);
         }
     }
