@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::allowance::{Allowances, Short};
+use super::allowance::Allowances;
+use super::bid::{self, Bid, Claim};
 use super::decision::{Decision, Denial, Standing};
 use super::key::{Caller, KeyHasher};
 use super::policy::RateLimitPolicy;
 use super::rules::{RULES_MAX, RateLimits};
-use super::table::{Purpose, Question};
 use crate::call::{Call, Kind};
 use crate::refusal::{Reason, Refusal};
 
@@ -58,22 +58,20 @@ impl RateLimiter {
     /// Asks the rules that look at the client's address alone, each for one call.
     pub fn before_body(&self, client: Option<IpAddr>, now: Instant) -> Decision {
         let caller = Caller { client, ..Caller::default() };
-        self.decide_by(&caller, now, |policy| policy.is_of_client_only().then_some(NonZeroU32::MIN))
+        self.decide_by(&caller, now, |policy| policy.is_of_client_only().then_some(Claim::Spend(NonZeroU32::MIN)))
     }
 
     /// Asks the rules that [`before_body`](Self::before_body) could not.
     ///
-    /// `cost` is how many calls this one counts as. Those that it counts beyond one are spent from the rules of
-    /// `before_body` here.
+    /// `cost` is how many calls this one counts as. What it counts beyond one is spent from the rules of `before_body`
+    /// here.
     pub fn after_body(&self, call: &Call, cost: NonZeroU32, now: Instant) -> Decision {
-        if !matches!(call.kind, Kind::Request | Kind::Notification) {
+        if !is_counted(call) {
             return Decision::Allow(None);
         }
+        let rest = NonZeroU32::new(cost.get() - 1).map_or(Claim::Look, Claim::Spend);
         self.decide_by(&call.into(), now, |policy| {
-            if policy.is_of_client_only() {
-                return NonZeroU32::new(cost.get() - 1);
-            }
-            policy.applies_to(call).then_some(cost)
+            if policy.is_of_client_only() { Some(rest) } else { policy.applies_to(call).then_some(Claim::Spend(cost)) }
         })
     }
 
@@ -81,10 +79,14 @@ impl RateLimiter {
     ///
     /// `cost` is how many calls this one counts as.
     pub fn decide(&self, call: &Call, cost: NonZeroU32, now: Instant) -> Decision {
-        self.decide_by(&call.into(), now, |policy| match call.kind {
-            Kind::Request | Kind::Notification => policy.applies_to(call).then_some(cost),
-            Kind::Listen => policy.is_of_client_only().then_some(NonZeroU32::MIN),
-            Kind::Response | Kind::End => None,
+        self.decide_by(&call.into(), now, |policy| {
+            let applies = match call.kind {
+                Kind::Listen => policy.is_of_client_only(),
+                Kind::Request | Kind::Notification | Kind::Response | Kind::End => {
+                    is_counted(call) && policy.applies_to(call)
+                }
+            };
+            applies.then_some(Claim::Spend(cost))
         })
     }
 
@@ -109,80 +111,30 @@ impl RateLimiter {
         if self.evictions.load(Ordering::Relaxed) == 0 { 0 } else { self.evictions.swap(0, Ordering::Relaxed) }
     }
 
-    /// Asks the rules for which `cost` is some.
+    /// Asks the rules from which something is claimed.
     fn decide_by(
         &self,
         caller: &Caller<'_>,
         now: Instant,
-        cost: impl Fn(&RateLimitPolicy) -> Option<NonZeroU32>,
+        claim: impl Fn(&RateLimitPolicy) -> Option<Claim>,
     ) -> Decision {
         let now = u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
+        // On the stack, since this is done for every call.
         let mut bids = [const { None }; RULES_MAX];
-        let mut count = 0;
+        let mut places = bids.iter_mut();
         for (index, rule) in self.rules.iter().enumerate() {
-            if let (Some(cost), Some(bid)) = (cost(&rule.policy), bids.get_mut(count)) {
+            if let Some(claim) = claim(&rule.policy)
+                && let Some(place) = places.next()
+            {
                 let key = self.hasher.key(rule.policy.key(), caller);
-                *bid = Some(Bid { index, rule, question: Question { key, now, purpose: Purpose::Spend }, cost });
-                count += 1;
+                *place = Some(Bid { rule: index, allowances: &rule.allowances, key, now, claim });
             }
         }
-        settle(bids.get(..count).unwrap_or_default())
+        bid::settle(&bids)
     }
 }
 
-/// One rule that applies to a call, and what is asked of it.
-#[derive(Clone, Copy, Debug)]
-struct Bid<'a> {
-    index: usize,
-    rule: &'a Rule,
-    question: Question,
-    cost: NonZeroU32,
-}
-
-/// Spends from all rules or from none.
-fn settle(bids: &[Option<Bid<'_>>]) -> Decision {
-    // One rule decides and spends in one step; of more, none may spend before all have agreed.
-    if bids.len() > 1 {
-        let refusals = bids.iter().flatten().filter_map(|bid| bid.ask(Purpose::Look).err());
-        if let Some(denial) = refusals.max_by_key(|denial| denial.retry_after) {
-            return Decision::Deny(denial);
-        }
-    }
-    let mut tightest: Option<Standing> = None;
-    for (spent, bid) in bids.iter().flatten().enumerate() {
-        match bid.ask(Purpose::Spend) {
-            Ok(standing) => tightest = Some(tightest.map_or(standing, |other| other.tighter(standing))),
-            Err(denial) => {
-                // Another thread was faster since all agreed.
-                for earlier in bids.iter().flatten().take(spent) {
-                    // Giving back cannot be refused.
-                    let _ = earlier.ask(Purpose::GiveBack);
-                }
-                return Decision::Deny(denial);
-            }
-        }
-    }
-    Decision::Allow(tightest)
-}
-
-impl Bid<'_> {
-    fn ask(&self, purpose: Purpose) -> Result<Standing, Denial> {
-        let standing = |remaining, more_in| Standing { rule: self.index, remaining, more_in };
-        match self.rule.allowances.ask(&Question { purpose, ..self.question }, self.cost) {
-            Ok(remaining) => Ok(standing(remaining, self.more_in(purpose, remaining))),
-            Err(Short { wait, remaining }) => Err(Denial { standing: standing(remaining, wait), retry_after: wait }),
-        }
-    }
-
-    /// How long until there is one more than `remaining`.
-    fn more_in(&self, purpose: Purpose, remaining: u32) -> Duration {
-        let interval = self.rule.allowances.interval();
-        // Headers have whole seconds, rounded up: only slow rates are worth a second question.
-        if purpose != Purpose::Spend || interval <= Duration::from_secs(1) {
-            return interval;
-        }
-        let question = Question { purpose: Purpose::Look, ..self.question };
-        let next = NonZeroU32::MIN.saturating_add(remaining);
-        self.rule.allowances.ask(&question, next).map_or_else(|short| short.wait, |_| Duration::ZERO)
-    }
+/// Whether `call` is one of those that rates are about.
+fn is_counted(call: &Call) -> bool {
+    matches!(call.kind, Kind::Request | Kind::Notification)
 }
