@@ -9,6 +9,7 @@ mod read;
 #[cfg(test)]
 mod samples;
 mod screen;
+pub mod messages;
 pub mod violation;
 
 pub use policy::{InvalidValidation, Mode, ValidationPolicy};
