@@ -67,7 +67,7 @@ pub struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    fn value(&self, key: Key) -> &str {
+    pub(super) fn value(&self, key: Key) -> &str {
         match key {
             Key::TraceParent => self.traceparent,
             Key::TraceState => self.tracestate,
@@ -79,7 +79,8 @@ impl Outgoing<'_> {
 impl<'a> Meta<'a> {
     /// The `_meta` in the params that lie at `params` in `body`.
     ///
-    /// `None` if there is none, if it is given twice, is no object, or has more than [`META_MEMBERS_MAX`] members.
+    /// `None` if there is none, if it is given twice or is no object, or if it or the params have more than
+    /// [`META_MEMBERS_MAX`] members.
     pub fn find(body: &'a [u8], params: Range<usize>) -> Option<Self> {
         let text = std::str::from_utf8(body.get(params)?).ok()?;
         // Most params have no `_meta`; looking for it costs far less than reading them.
@@ -123,7 +124,7 @@ impl<'a> Meta<'a> {
         let first = self.members.first().map_or(self.object.start + 1, |member| member.whole.start);
         out.extend_from_slice(self.body.get(self.object.start..first)?);
         let mut last_end = first;
-        let mut separator = None;
+        let mut any = false;
         let mut written = Vec::with_capacity(Key::ALL.len());
         for member in &self.members {
             // What stands between two members goes with the second one: a comma and white space.
@@ -137,13 +138,13 @@ impl<'a> Meta<'a> {
                 }
                 None => None,
             };
-            if separator.replace(()).is_some() {
+            if std::mem::replace(&mut any, true) {
                 out.extend_from_slice(self.body.get(before)?);
             }
             self.write_member(member, value, out)?;
         }
         for key in Key::ALL.into_iter().filter(|key| !written.contains(key) && !context.value(*key).is_empty()) {
-            if separator.replace(()).is_some() {
+            if std::mem::replace(&mut any, true) {
                 out.push(b',');
             }
             out.extend_from_slice(format!("\"{}\":", key.as_str()).as_bytes());
