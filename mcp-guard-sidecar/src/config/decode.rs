@@ -67,9 +67,25 @@ impl<'de> de::Deserializer<'de> for Part<'_> {
         result.map_err(|fault| fault.within(|| self.path))
     }
 
+    /// Serde would read a list as the fields of a struct in their order, which nobody means here.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match &self.node.content {
+            Content::Mapping(_) => self.deserialize_any(visitor),
+            Content::Scalar(_) | Content::List(_) => {
+                let fault = <Fault as de::Error>::invalid_type(de::Unexpected::Other(""), &"a map");
+                Err(fault.within(|| self.path))
+            }
+        }
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        seq tuple tuple_struct map struct identifier ignored_any
+        seq tuple tuple_struct map identifier ignored_any
     }
 }
 

@@ -111,7 +111,8 @@ fn shown(node: &Node) -> String {
 fn kind(expected: &str) -> String {
     let words = match expected {
         "a boolean" => "true or false",
-        "a string" | "string" => "text",
+        "a string" | "string" => "text, in quotes",
+        "a quantity with its unit" => "a quantity with its unit, as in 30s, 4MiB or 50/s",
         "a sequence" => "a list",
         "a map" => "a mapping of keys to values",
         "f32" | "f64" => "a number",
@@ -121,7 +122,6 @@ fn kind(expected: &str) -> String {
         "u64" | "usize" => "a whole number from 0",
         "a nonzero u32" => "a whole number from 1 to 4294967295",
         _ if expected.starts_with("a nonzero u") => "a whole number from 1",
-        _ if expected.starts_with("struct ") => "a mapping of keys to values",
         _ => expected,
     };
     words.into()

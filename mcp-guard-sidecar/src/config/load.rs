@@ -71,6 +71,7 @@ fn from_tree(mut tree: Node, flags: &Flags, mut problems: Vec<Problem>) -> Resul
             break;
         }
     }
+    problems.truncate(PROBLEMS_MAX);
     Err(problems)
 }
 

@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::secret::Secret;
 
 /// How the child processes of a stdio node are run; what is written under `process`.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(try_from = "ProcessSpec", into = "ProcessSpec")]
 #[schemars(with = "ProcessSpec")]
 pub struct Process(ProcessSpec);
@@ -67,12 +67,6 @@ impl Default for ProcessSpec {
             start_timeout: Span(Duration::from_secs(10)),
             memory: None,
         }
-    }
-}
-
-impl Default for Process {
-    fn default() -> Self {
-        Self(ProcessSpec::default())
     }
 }
 

@@ -32,7 +32,7 @@ fn list_redacted(items: Vec<Value>) -> Vec<Value> {
                 is_after_secret = text.starts_with('-') && !text.contains('=') && is_secret_name(text);
                 redact(item)
             }
-            _ => redact(item),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => redact(item),
         }
     });
     redacted.collect()

@@ -59,20 +59,20 @@ fn one_listener() -> Vec<Listener> {
 
 /// The version of the config format; 1 is the only one.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(try_from = "u64", into = "u64")]
+#[serde(try_from = "Value", into = "u64")]
 #[schemars(with = "u64", extend("const" = 1))]
 pub struct Version;
 
 /// A version of the config format that this build does not know.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("{0} is no version of the config that this build knows: write 1")]
-pub struct InvalidVersion(u64);
+pub struct InvalidVersion(Value);
 
-impl TryFrom<u64> for Version {
+impl TryFrom<Value> for Version {
     type Error = InvalidVersion;
 
-    fn try_from(number: u64) -> Result<Self, InvalidVersion> {
-        if number == 1 { Ok(Self) } else { Err(InvalidVersion(number)) }
+    fn try_from(version: Value) -> Result<Self, InvalidVersion> {
+        if version == 1 { Ok(Self) } else { Err(InvalidVersion(version)) }
     }
 }
 
@@ -177,7 +177,7 @@ fn upstream_problem(upstreams: &[Upstream]) -> Option<(KeyPath, String)> {
         [_] => None,
         [] => Some((
             path,
-            "is missing: write one node, upstreams: [{url: http://HOST:PORT/PATH}] or [{command: [PROGRAM, ...]}]; \
+            "is missing or empty: write one node, upstreams: [{url: http://HOST:PORT/PATH}] or [{command: [PROGRAM, ...]}]; \
              `run` takes --upstream URL or -- COMMAND too"
                 .into(),
         )),

@@ -75,7 +75,7 @@ impl LogLevel {
 }
 
 /// Spans for a collector.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(try_from = "TraceSpec", into = "TraceSpec")]
 #[schemars(with = "TraceSpec")]
 pub struct TraceConfig(TraceSpec);
@@ -105,12 +105,6 @@ pub enum InvalidTelemetry {
 impl Default for TraceSpec {
     fn default() -> Self {
         Self { otlp: None, sample: 0.1 }
-    }
-}
-
-impl Default for TraceConfig {
-    fn default() -> Self {
-        Self(TraceSpec::default())
     }
 }
 

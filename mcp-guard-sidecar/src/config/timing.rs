@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// How long the steps of a call to the node may take.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(try_from = "TimeoutsSpec", into = "TimeoutsSpec")]
 #[schemars(with = "TimeoutsSpec")]
 pub struct Timeouts(TimeoutsSpec);
@@ -28,7 +28,7 @@ struct TimeoutsSpec {
 }
 
 /// When the node is sent calls at all.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(try_from = "HealthSpec", into = "HealthSpec")]
 #[schemars(with = "HealthSpec")]
 pub struct Health(HealthSpec);
@@ -75,12 +75,6 @@ impl Default for TimeoutsSpec {
     }
 }
 
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self(TimeoutsSpec::default())
-    }
-}
-
 impl TryFrom<TimeoutsSpec> for Timeouts {
     type Error = InvalidTiming;
 
@@ -121,12 +115,6 @@ impl Default for HealthSpec {
             unhealthy_after: NonZeroU32::MIN.saturating_add(2),
             healthy_after: NonZeroU32::MIN.saturating_add(1),
         }
-    }
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self(HealthSpec::default())
     }
 }
 

@@ -3,12 +3,12 @@
 use std::num::NonZeroUsize;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
 use super::process::Process;
 use super::timing::{Health, Timeouts};
-use super::url::HttpUrl;
+use super::url::{HttpUrl, InvalidUrl};
 
 /// The node that is guarded, and how it is reached.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -79,7 +79,7 @@ pub enum Profile {
 #[schemars(rename = "Upstream", extend("oneOf" = [{"required": ["url"]}, {"required": ["command"]}]))]
 struct UpstreamSpec {
     /// A Streamable HTTP server, as `http://HOST[:PORT][/PATH]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "node_url", skip_serializing_if = "Option::is_none")]
     url: Option<HttpUrl>,
     /// A program that speaks on its standard input and output, and its arguments; one child for each session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +102,14 @@ struct UpstreamSpec {
     health: Health,
 }
 
+/// A URL; where it is none that is allowed, the other way to name a node is told too.
+fn node_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HttpUrl>, D::Error> {
+    let url = String::deserialize(deserializer)?.parse().map_err(|error: InvalidUrl| {
+        de::Error::custom(format_args!("{error}, or in place of url, command: [PROGRAM, ARGUMENT, ...]"))
+    })?;
+    Ok(Some(url))
+}
+
 fn connections() -> NonZeroUsize {
     NonZeroUsize::MIN.saturating_add(255)
 }
@@ -111,7 +119,7 @@ fn connections() -> NonZeroUsize {
 #[non_exhaustive]
 pub enum InvalidUpstream {
     /// Two nodes in one.
-    #[error("url and command are both here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]")]
+    #[error("both url and command are here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]")]
     UrlAndCommand,
     /// No node at all.
     #[error("neither url nor command is here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]")]

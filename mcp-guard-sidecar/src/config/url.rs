@@ -18,10 +18,10 @@ pub struct HttpUrl(Uri);
 #[non_exhaustive]
 pub enum InvalidUrl {
     /// A transport that is planned.
-    #[error("{0}: URLs are not supported by this build yet: write {ALLOWED}, or for a node on stdio, command: [...]")]
+    #[error("{0} URLs are not supported by this build yet: write {ALLOWED}")]
     NotYet(String),
     /// A transport that nobody plans.
-    #[error("{0:?} is not the scheme of a node: write {ALLOWED}")]
+    #[error("{0:?} is not a scheme that is known here: write {ALLOWED}")]
     UnknownScheme(String),
     /// Not a URL with a scheme and a host.
     #[error("not a URL: write {ALLOWED}")]

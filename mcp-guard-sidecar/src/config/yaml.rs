@@ -145,11 +145,13 @@ impl<'a> Reader<'a> {
         let mut seen = std::collections::HashSet::new();
         loop {
             let (event, key_span) = self.next()?;
-            let key = match event {
-                Event::MappingEnd => return Ok(entries),
-                Event::Scalar(text, _, 0, None) => text.into_owned(),
-                _ => return Err(Problem { path: path.clone(), ..at(&key_span, "not a key: write a plain name") }),
+            if event == Event::MappingEnd {
+                return Ok(entries);
+            }
+            let Event::Scalar(key, _, 0, None) = event else {
+                return Err(Problem { path: path.clone(), ..at(&key_span, "not a key: write a plain name") });
             };
+            let key = key.into_owned();
             let path = path.key(&key);
             let (event, span) = self.next()?;
             let value = self.node(event, span, &path)?;
