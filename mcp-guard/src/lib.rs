@@ -9,6 +9,8 @@ pub mod refusal;
 pub mod revision;
 pub mod units;
 
+pub mod session;
+
 pub mod breaker;
 pub mod queue;
 pub mod rate_limit;
