@@ -1,0 +1,5 @@
+//! The command line: one file a command.
+
+mod exec_node;
+
+pub use exec_node::ExecNode;

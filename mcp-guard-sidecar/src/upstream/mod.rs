@@ -1,0 +1,3 @@
+//! The nodes behind the guard: one module for each way to reach one.
+
+pub mod stdio;
