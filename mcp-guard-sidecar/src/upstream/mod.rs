@@ -1,3 +1,4 @@
-//! The nodes behind the guard: one module for each way to reach one.
+//! One module for each kind of node, and what they share.
 
+pub mod http;
 pub mod stdio;
