@@ -2,6 +2,7 @@
 
 mod client;
 mod process;
+pub mod stdio;
 pub mod upstream;
 
 pub use client::{Reply, call_tool, raw, request, send, send_to};
