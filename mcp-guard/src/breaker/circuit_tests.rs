@@ -333,6 +333,21 @@ fn a_full_table_forgets_the_least_recently_used_passing_tool() {
 }
 
 #[test]
+fn a_late_result_says_nothing_about_a_tool_that_was_forgotten_meanwhile() {
+    let now = Instant::now();
+    let mut node = node(now);
+    let late = node.admit(Ask { tool: Some("tool"), is_safe: false }, now).unwrap();
+    for number in 0..TOOLS_MAX {
+        call(&mut node, &format!("other-{number}"), Outcome::Ok, now).unwrap();
+    }
+    for _ in 0..4 {
+        call(&mut node, "tool", Outcome::ServerError(-32603), now).unwrap();
+    }
+    node.settle(late, Outcome::ServerError(-32603), now);
+    assert_eq!(node.take_changes(), []);
+}
+
+#[test]
 fn a_table_full_of_tripped_tools_gives_new_ones_no_breaker_until_some_are_stale() {
     let start = Instant::now();
     let mut node = node(start);
