@@ -1,1 +1,4 @@
 //! To come.
+
+pub mod messages;
+pub mod violation;

@@ -1,0 +1,3 @@
+//! One file per kind of node, and what they share.
+
+pub mod http;
