@@ -1,20 +1,17 @@
 //! mcp-guard in front of an MCP server that nobody changes.
+//!
+//! This crate composes and decides nothing: pingora hosts ([`host`]), hyper serves ([`connection`]), the layers of
+//! `mcp-guard` guard ([`stack`]), and the innermost service is the node ([`upstream`]).
 
+pub mod admin;
 pub mod cli;
 pub mod config;
-
-/// Stands in for `run.rs` until the host is wired.
-pub mod run {
-    /// Fails.
-    pub fn run(_: &crate::config::Config) -> std::process::ExitCode {
-        std::process::ExitCode::FAILURE
-    }
-}
-
-/// Stands in for `demo/` until the host is wired.
-pub mod demo {
-    /// Fails.
-    pub fn demo(_: Option<std::net::SocketAddr>, _: Option<std::net::SocketAddr>) -> std::process::ExitCode {
-        std::process::ExitCode::FAILURE
-    }
-}
+pub mod connection;
+pub mod demo;
+pub mod drain;
+pub mod health;
+pub mod host;
+pub mod run;
+pub mod stack;
+pub mod telemetry;
+pub mod upstream;

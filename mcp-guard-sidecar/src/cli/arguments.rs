@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser};
 
+use super::exec_node::ExecNode;
 use crate::config::{Flags, parse_address};
 
 /// Stands in front of an MCP server and makes it fit for production.
@@ -39,6 +40,9 @@ pub enum Subcommand {
     },
     /// Print the JSON Schema of the config file
     Schema,
+    /// Become a stdio node that ends with the guard; for the guard's own use
+    #[command(hide = true)]
+    ExecNode(ExecNode),
 }
 
 /// What `run` is told; flags win over the file.

@@ -8,11 +8,13 @@
 
 mod arguments;
 mod check;
+mod exec_node;
 mod output;
 mod run;
 mod schema;
 
 pub use arguments::{Arguments, RunArguments, Subcommand};
+pub use exec_node::ExecNode;
 
 use std::process::ExitCode;
 
@@ -28,5 +30,6 @@ pub fn main() -> ExitCode {
         Subcommand::Demo { listen, admin } => crate::demo::demo(listen, admin),
         Subcommand::Check { config } => check::run(&config),
         Subcommand::Schema => schema::run(),
+        Subcommand::ExecNode(node) => node.run(),
     }
 }

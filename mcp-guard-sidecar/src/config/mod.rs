@@ -62,6 +62,7 @@ pub use secret::Secret;
 pub use shutdown::Shutdown;
 pub use telemetry::{InvalidTelemetry, LogConfig, LogFormat, LogLevel, TelemetryConfig, TraceConfig};
 pub use timing::{Health, InvalidTiming, Timeouts};
-pub use upstream::{Command, InvalidUpstream, Profile, Target, Upstream};
+pub use upstream::{Command, InvalidUpstream, Target, Upstream};
 pub use url::{HttpUrl, InvalidUrl};
+pub use mcp_guard::session::Profile;
 pub use yaml::{DEPTH_MAX, json_of_yaml};

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use mcp_guard::session::Profile;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
@@ -59,18 +60,6 @@ impl Command {
     pub fn arguments(&self) -> &[String] {
         self.words.get(1..).unwrap_or_default()
     }
-}
-
-/// Known quirks of a node.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Profile {
-    /// None: the node follows the specification.
-    #[default]
-    Standard,
-    /// erlmcp, whose sessions die of messages that others refuse.
-    Erlmcp,
 }
 
 /// The node that is guarded: exactly one of `url` and `command`.
