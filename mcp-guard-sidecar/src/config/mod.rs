@@ -54,6 +54,7 @@ pub use host_name::{HostName, InvalidHostName, InvalidOrigin, Origin};
 pub use key_path::KeyPath;
 pub use listener::{Admin, InvalidPath, Listener, McpPath, Tls};
 pub use load::{FILE_BYTES_MAX, PROBLEMS_MAX};
+pub use mcp_guard::session::Profile;
 pub use problem::{ConfigError, Place, Problem};
 pub use process::{InvalidProcess, Process};
 pub use root::{Config, InvalidVersion, Version};
@@ -64,5 +65,4 @@ pub use telemetry::{InvalidTelemetry, LogConfig, LogFormat, LogLevel, TelemetryC
 pub use timing::{Health, InvalidTiming, Timeouts};
 pub use upstream::{Command, InvalidUpstream, Target, Upstream};
 pub use url::{HttpUrl, InvalidUrl};
-pub use mcp_guard::session::Profile;
 pub use yaml::{DEPTH_MAX, json_of_yaml};
