@@ -4,11 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
-use mcp_guard::session;
 
 use super::http::HttpOptions;
 use super::stdio::StdioOptions;
-use crate::config::{Command, Config, Process, Profile, Upstream};
+use crate::config::{Command, Config, Process, Upstream};
 
 /// Host and port of `uri`, for the connection, for `Host` and for the node's name in metrics.
 pub fn authority(uri: &Uri) -> String {
@@ -35,16 +34,15 @@ pub fn stdio(config: &Config, upstream: &Upstream, command: &Command, process: &
     options.environment =
         process.environment().iter().map(|(name, value)| (name.into(), value.expose().into())).collect();
     options.directory = process.directory().map(Path::to_path_buf);
-    options.children_max = process.children_max().min(limits.sessions_max()).try_into().unwrap_or(options.children_max);
+    options.children_max =
+        process.children_max().min(limits.sessions_max().try_into().unwrap_or(process.children_max()));
     options.start_timeout = process.start_timeout();
     options.first_byte = upstream.timeouts.first_byte();
     options.session_idle = limits.session_idle();
     options.grace = config.shutdown().grace.0;
     options.memory = process.memory_bytes_max();
+    options.cpu_seconds = process.cpu_seconds_max();
     options.launcher = Some(PathBuf::from("/proc/self/exe"));
-    options.profile = match upstream.profile {
-        Profile::Standard => session::Profile::Standard,
-        Profile::Erlmcp => session::Profile::Erlmcp,
-    };
+    options.profile = upstream.profile;
     options
 }
