@@ -7,145 +7,16 @@ use opentelemetry::{KeyValue, global};
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{Directive, LevelFilter};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::TryInitError;
+
+use crate::config::{LogConfig, LogFormat, LogLevel, TelemetryConfig};
 
 /// How long the last spans may take to leave when the guard stops. The collector may be gone too.
 pub const FLUSH_MAX: Duration = Duration::from_secs(3);
-
-/// What the guard tells about itself, and where.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct TelemetryConfig {
-    /// The log, on stderr.
-    pub logs: LogsConfig,
-    /// Spans, sent to a collector.
-    pub traces: TracesConfig,
-}
-
-/// How the log looks. The environment variable `RUST_LOG`, where it is set, wins over `level`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct LogsConfig {
-    /// One JSON object a line, or text for people.
-    pub format: LogFormat,
-    /// The least important lines that are written.
-    pub level: LogLevel,
-}
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum LogFormat {
-    /// A JSON object.
-    #[default]
-    Json,
-    /// Text for people.
-    Text,
-}
-
-/// How important a log line is.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum LogLevel {
-    /// Nothing is written.
-    Off,
-    /// Someone must act.
-    Error,
-    /// Someone should know.
-    Warn,
-    /// What happens in the large.
-    #[default]
-    Info,
-    /// What happens in the small.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl From<LogLevel> for Directive {
-    fn from(level: LogLevel) -> Self {
-        let filter = match level {
-            LogLevel::Off => LevelFilter::OFF,
-            LogLevel::Error => LevelFilter::ERROR,
-            LogLevel::Warn => LevelFilter::WARN,
-            LogLevel::Info => LevelFilter::INFO,
-            LogLevel::Debug => LevelFilter::DEBUG,
-            LogLevel::Trace => LevelFilter::TRACE,
-        };
-        filter.into()
-    }
-}
-
-/// A `traces` section that cannot be meant.
-#[derive(Clone, Debug, Error, PartialEq)]
-#[non_exhaustive]
-pub enum InvalidTraces {
-    /// Not an address that the exporter can reach.
-    #[error("otlp is `{0}`: write the collector's gRPC address, as in http://127.0.0.1:4317 (no TLS, no path)")]
-    Otlp(String),
-    /// Not a share.
-    #[error("sample is {0}: allowed is 0 to 1")]
-    Sample(f64),
-}
-
-/// Where spans go, and how many. Default: nowhere.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(try_from = "TracesSpec", into = "TracesSpec")]
-#[schemars(with = "TracesSpec")]
-pub struct TracesConfig(TracesSpec);
-
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(rename = "Traces")]
-struct TracesSpec {
-    /// The collector's gRPC address, as in `http://127.0.0.1:4317`; absent: no traces.
-    otlp: Option<String>,
-    /// The share of new traces that is recorded, 0 to 1. A caller that sends a trace context decides for its own.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    sample: f64,
-}
-
-impl Default for TracesSpec {
-    fn default() -> Self {
-        Self { otlp: None, sample: 0.1 }
-    }
-}
-
-impl TryFrom<TracesSpec> for TracesConfig {
-    type Error = InvalidTraces;
-
-    fn try_from(spec: TracesSpec) -> Result<Self, InvalidTraces> {
-        if let Some(otlp) = spec.otlp.as_ref().filter(|otlp| !is_collector(otlp)) {
-            return Err(InvalidTraces::Otlp(otlp.clone()));
-        }
-        if !(0.0..=1.0).contains(&spec.sample) {
-            return Err(InvalidTraces::Sample(spec.sample));
-        }
-        Ok(Self(spec))
-    }
-}
-
-impl From<TracesConfig> for TracesSpec {
-    fn from(config: TracesConfig) -> Self {
-        config.0
-    }
-}
-
-fn is_collector(text: &str) -> bool {
-    text.parse::<http::Uri>().is_ok_and(|uri| {
-        uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty()) && uri.path() == "/"
-    })
-}
 
 /// Telemetry that cannot be set up.
 #[derive(Debug, Error)]
@@ -175,7 +46,7 @@ pub enum TelemetryError {
 /// [`TelemetryError`]; a collector that cannot be reached is none, it is logged when spans are lost.
 pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> {
     init_logs(&config.logs)?;
-    let exporter = config.traces.0.otlp.as_deref().map(|otlp| Exporter::start(otlp, config.traces.0.sample));
+    let exporter = config.traces.otlp().map(|otlp| Exporter::start(&otlp.uri().to_string(), config.traces.sample()));
     let exporter = exporter.transpose()?;
     if let Some(exporter) = &exporter {
         global::set_tracer_provider(exporter.provider.clone());
@@ -183,9 +54,20 @@ pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> 
     Ok(TelemetryGuard { _exporter: exporter })
 }
 
-fn init_logs(config: &LogsConfig) -> Result<(), TelemetryError> {
+fn level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+fn init_logs(config: &LogConfig) -> Result<(), TelemetryError> {
     use tracing_subscriber::util::SubscriberInitExt;
-    let filter = EnvFilter::builder().with_default_directive(config.level.into()).from_env()?;
+    let filter = EnvFilter::builder().with_default_directive(level(config.level).into()).from_env()?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.format {
         LogFormat::Json => subscriber.json().flatten_event(true).finish().try_init()?,
