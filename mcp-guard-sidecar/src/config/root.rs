@@ -155,11 +155,7 @@ fn listener_problems(spec: &ConfigSpec) -> Vec<(KeyPath, String)> {
     problems
 }
 
-fn taken_problem(
-    path: &KeyPath,
-    address: SocketAddr,
-    taken: &[(SocketAddr, String)],
-) -> Option<(KeyPath, String)> {
+fn taken_problem(path: &KeyPath, address: SocketAddr, taken: &[(SocketAddr, String)]) -> Option<(KeyPath, String)> {
     let (_, by) = taken.iter().find(|(other, _)| overlap(address, *other))?;
     Some((path.clone(), format!("{address} is taken by {by}: write another port")))
 }

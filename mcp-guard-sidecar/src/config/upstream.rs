@@ -119,10 +119,14 @@ fn connections() -> NonZeroUsize {
 #[non_exhaustive]
 pub enum InvalidUpstream {
     /// Two nodes in one.
-    #[error("both url and command are here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]")]
+    #[error(
+        "both url and command are here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]"
+    )]
     UrlAndCommand,
     /// No node at all.
-    #[error("neither url nor command is here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]")]
+    #[error(
+        "neither url nor command is here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]"
+    )]
     NoTarget,
     /// There is no child to run.
     #[error("process is for a node that the guard runs: write it beside command, not beside url")]
