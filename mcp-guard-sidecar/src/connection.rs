@@ -125,9 +125,11 @@ where
         };
         let connection = self.builder.serve_connection(TokioIo::new(stream), served);
         let mut connection = std::pin::pin!(connection);
+        // A connection that came too late stays open for the one answer that says so.
+        let turned_away = self.connections.drain.is_draining();
         let result = tokio::select! {
             result = connection.as_mut() => result,
-            () = self.connections.drain.begun() => {
+            () = self.connections.drain.begun(), if !turned_away => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

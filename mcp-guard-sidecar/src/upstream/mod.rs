@@ -1,3 +1,4 @@
-//! One file per kind of node, and what they share.
+//! One file or folder per kind of node, and what they share.
 
 pub mod http;
+pub mod stdio;

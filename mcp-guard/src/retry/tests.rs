@@ -12,7 +12,7 @@ use metrics::set_default_local_recorder;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{Hints, InvalidRetry, Retry, RetryLayer, RetryPolicy, RetrySpec, ToolHints};
-use crate::breaker::tests::Spy;
+use crate::breaker::spy::Spy;
 use crate::call::{Call, Kind, Method};
 use crate::middleware::{Answer, Handler, McpRequest, clock};
 use crate::outcome::Outcome;
