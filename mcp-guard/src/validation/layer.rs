@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http_body::Body;
 use tower::Layer;
 
 use super::handle::CatalogHandle;
@@ -57,7 +56,7 @@ impl fmt::Debug for ValidationLayer {
 
 impl<S> Layer<S> for ValidationLayer
 where
-    Node<S>: Handler<Body: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>>,
+    Node<S>: Handler,
 {
     type Service = McpService<Validation<Node<S>>>;
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http_body::Body;
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -70,12 +69,7 @@ impl<H> fmt::Debug for Validation<H> {
     }
 }
 
-impl<H> Handler for Validation<H>
-where
-    H: Handler,
-    H::Body: Body,
-    <H::Body as Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl<H: Handler> Handler for Validation<H> {
     type Body = H::Body;
 
     async fn handle(&self, request: McpRequest) -> Answer<H::Body> {
@@ -100,12 +94,7 @@ where
     }
 }
 
-impl<H> Validation<H>
-where
-    H: Handler,
-    H::Body: Body,
-    <H::Body as Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl<H: Handler> Validation<H> {
     /// What is known of the tool called `name`, once the tools are listed as far as that is needed and possible.
     async fn find(&self, name: &str, request: &McpRequest, params: Option<&Value>) -> Option<Arc<Tool>> {
         let shared = &self.shared;
