@@ -141,8 +141,10 @@ impl<H: Handler> Validation<H> {
             let list = fetch::request(request, meta, number, cursor.as_deref());
             let call = Arc::clone(&list.call);
             let answer = self.next.handle(list).await;
-            if fetch::is_callers_fault(answer.head().status.as_u16(), call.revision) {
-                return Err(NoList::ToTheCaller);
+            let status = answer.head().status;
+            if !status.is_success() {
+                let is_callers = fetch::is_callers_fault(status.as_u16(), call.revision);
+                return Err(if is_callers { NoList::ToTheCaller } else { NoList::Failed });
             }
             let result = fetch::result(answer, &call).await.ok_or(NoList::Failed)?;
             let page = Page::read(&result).ok_or(NoList::Failed)?;
@@ -277,7 +279,7 @@ impl Shared {
         tool: Option<Arc<Tool>>,
         asked: Option<Asked>,
     ) {
-        if answer.is_refusal().is_some() {
+        if !answer.head().status.is_success() {
             return;
         }
         if answer.outcome().is_none() {
