@@ -67,7 +67,7 @@ pub enum InvalidLimits {
 }
 
 /// Sizes, counts and times that bound what a client can make the guard hold.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(try_from = "LimitsSpec", into = "LimitsSpec")]
 #[schemars(with = "LimitsSpec")]
 pub struct LimitsPolicy(LimitsSpec);
@@ -122,12 +122,6 @@ const fn count(number: usize) -> NonZeroUsize {
     match NonZeroUsize::new(number) {
         Some(number) => number,
         None => NonZeroUsize::MIN,
-    }
-}
-
-impl Default for LimitsPolicy {
-    fn default() -> Self {
-        Self(LimitsSpec::default())
     }
 }
 

@@ -4,8 +4,10 @@ pub mod call;
 pub mod config;
 pub mod limits;
 pub mod matcher;
+pub mod message;
 pub mod outcome;
 pub mod refusal;
+pub mod reply;
 pub mod revision;
 pub mod units;
 
@@ -15,3 +17,6 @@ pub mod rate_limit;
 pub mod retry;
 pub mod trace;
 pub mod validation;
+
+#[cfg(feature = "tower")]
+pub mod middleware;

@@ -17,13 +17,13 @@ pub struct Refusal {
     reason: Reason,
     detail: String,
     retry_after: Option<Duration>,
-    facts: Map<String, Value>,
+    facts: Option<Box<Map<String, Value>>>,
 }
 
 impl Refusal {
     /// A refusal for `reason`; `detail` says what was wrong and what is allowed.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), retry_after: None, facts: Map::new() }
+        Self { reason, detail: detail.into(), retry_after: None, facts: None }
     }
 
     /// Says when the same call may succeed.
@@ -36,7 +36,7 @@ impl Refusal {
     /// Adds a fact to `data`, in the style `camelCase`.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.facts.insert(key.into(), value.into());
+        self.facts.get_or_insert_default().insert(key.into(), value.into());
         self
     }
 
@@ -105,7 +105,7 @@ impl Refusal {
     }
 
     fn data(&self) -> Value {
-        let mut data = self.facts.clone();
+        let mut data = self.facts.as_deref().cloned().unwrap_or_default();
         data.insert("guard".into(), self.reason.as_str().into());
         if let Some(wait) = self.retry_after {
             data.insert(

@@ -1,0 +1,220 @@
+//! Step 2 of a call's life: what can be refused by the head of the request alone.
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method as HttpMethod, Uri};
+use thiserror::Error;
+
+use crate::call::Kind;
+use crate::limits::SESSION_BYTES_MAX;
+use crate::message;
+use crate::refusal::{Reason, Refusal};
+use crate::revision::Revision;
+
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// An edge policy that cannot be meant.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidEdge {
+    /// A path starts with a slash.
+    #[error("path `{0}` must start with /")]
+    Path(String),
+}
+
+/// Which requests may come in at all.
+///
+/// The default lets any path, host and origin in, which suits a library behind a router of its own.
+#[derive(Clone, Debug, Default)]
+pub struct EdgePolicy {
+    path: Option<String>,
+    hosts: Option<Vec<String>>,
+    origins: Option<Vec<String>>,
+}
+
+impl EdgePolicy {
+    /// Serves only `path`; others are `not_found`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEdge::Path`] if it does not start with a slash.
+    pub fn path(mut self, path: impl Into<String>) -> Result<Self, InvalidEdge> {
+        let path = path.into();
+        if !path.starts_with('/') {
+            return Err(InvalidEdge::Path(path));
+        }
+        self.path = Some(path);
+        Ok(self)
+    }
+
+    /// Serves only these hosts. One without a port stands for all ports; case does not matter.
+    #[must_use]
+    pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
+        self.hosts = Some(hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect());
+        self
+    }
+
+    /// Serves browsers only from these origins and from the host's own.
+    #[must_use]
+    pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = String>) -> Self {
+        self.origins = Some(origins.into_iter().map(|origin| origin.to_ascii_lowercase()).collect());
+        self
+    }
+
+    /// Looks at a request's head.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, when the request may not come in.
+    pub(super) fn admit(&self, head: &Parts) -> Result<Admitted, Refusal> {
+        if self.path.as_ref().is_some_and(|path| path != head.uri.path()) {
+            return Err(Refusal::new(Reason::NotFound, "MCP is served elsewhere"));
+        }
+        let kind = kind(&head.method)?;
+        let host = host(head)?;
+        self.check_host(host)?;
+        self.check_origin(single(&head.headers, &header::ORIGIN)?, host)?;
+        check_framing(&head.headers)?;
+        check_types(kind, &head.headers)?;
+        let session = single(&head.headers, &SESSION)?.map(session).transpose()?;
+        let revision = single(&head.headers, &VERSION)?.map(revision).transpose()?;
+        Ok(Admitted { kind, session: session.map(Into::into), revision })
+    }
+
+    fn check_host(&self, host: &str) -> Result<(), Refusal> {
+        let Some(allowed) = &self.hosts else { return Ok(()) };
+        let host = host.to_ascii_lowercase();
+        if allowed.iter().any(|entry| *entry == host || entry == without_port(&host)) {
+            return Ok(());
+        }
+        Err(Refusal::new(Reason::HostNotAllowed, "`Host` is none of `allowed_hosts`"))
+    }
+
+    fn check_origin(&self, origin: Option<&HeaderValue>, host: &str) -> Result<(), Refusal> {
+        let (Some(allowed), Some(origin)) = (&self.origins, origin) else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();
+        let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        if own == Some(&host.to_ascii_lowercase()) || allowed.contains(&origin) {
+            return Ok(());
+        }
+        Err(Refusal::new(Reason::OriginNotAllowed, "`Origin` is none of `allowed_origins`"))
+    }
+}
+
+/// What the head of an admitted request says.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// [`Kind::Request`] stands for whatever the body of a POST turns out to be.
+    pub(super) kind: Kind,
+    pub(super) session: Option<Box<str>>,
+    pub(super) revision: Option<Revision>,
+}
+
+fn kind(method: &HttpMethod) -> Result<Kind, Refusal> {
+    match *method {
+        HttpMethod::POST => Ok(Kind::Request),
+        HttpMethod::GET => Ok(Kind::Listen),
+        HttpMethod::DELETE => Ok(Kind::End),
+        _ => Err(Refusal::new(Reason::MethodNotAllowed, "use POST, GET or DELETE")),
+    }
+}
+
+/// The one host that a request names, in its target or in `Host` (RFC 9112, section 3.2).
+fn host(head: &Parts) -> Result<&str, Refusal> {
+    let named = single(&head.headers, &header::HOST)?.map(|host| host.to_str().unwrap_or_default());
+    match (authority(&head.uri), named) {
+        (Some(authority), Some(named)) if !authority.eq_ignore_ascii_case(named) => {
+            Err(invalid("`Host` contradicts the request's target"))
+        }
+        (Some(host), _) | (None, Some(host)) if !host.is_empty() => Ok(host),
+        _ => Err(invalid("`Host` is missing")),
+    }
+}
+
+fn authority(uri: &Uri) -> Option<&str> {
+    uri.authority().map(http::uri::Authority::as_str)
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    }
+}
+
+/// The value of a header that may be given once.
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(invalid(format!("`{name}` is given more than once"))),
+        (value, None) => Ok(value),
+    }
+}
+
+/// Refuses two framings at once, on which two parsers may disagree (RFC 9112, section 6.1).
+fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(invalid("`Content-Length` and `Transfer-Encoding` exclude each other"));
+    }
+    single(headers, &header::CONTENT_LENGTH).map(|_| ())
+}
+
+fn check_types(kind: Kind, headers: &HeaderMap) -> Result<(), Refusal> {
+    if kind == Kind::Request {
+        let content_type = single(headers, &header::CONTENT_TYPE)?.map(media_type);
+        if !content_type.is_some_and(|text| text.eq_ignore_ascii_case("application/json")) {
+            return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is `application/json`"));
+        }
+        if !accepts(headers, "application/json") && !accepts(headers, "text/event-stream") {
+            return Err(not_acceptable("answers are `application/json` or `text/event-stream`"));
+        }
+    }
+    if kind == Kind::Listen && !accepts(headers, "text/event-stream") {
+        return Err(not_acceptable("the stream is `text/event-stream`"));
+    }
+    Ok(())
+}
+
+fn media_type(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim()
+}
+
+/// Whether `Accept` lets `wanted` be sent; everything is acceptable where it is absent (RFC 9110, section 12.5.1).
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
+    let mut values = headers.get_all(header::ACCEPT).iter().peekable();
+    if values.peek().is_none() {
+        return true;
+    }
+    let family = wanted.split('/').next().unwrap_or_default();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
+        let range = range.split(';').next().unwrap_or_default().trim();
+        range == "*/*" || range.eq_ignore_ascii_case(wanted) || range.strip_suffix("/*") == Some(family)
+    })
+}
+
+fn session(value: &HeaderValue) -> Result<&str, Refusal> {
+    let text = value.to_str().unwrap_or_default();
+    let visible = !text.is_empty() && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
+    if !visible || text.len() > SESSION_BYTES_MAX {
+        return Err(invalid(format!("`Mcp-Session-Id` must be 1 to {SESSION_BYTES_MAX} visible ASCII characters")));
+    }
+    Ok(text)
+}
+
+fn revision(value: &HeaderValue) -> Result<Revision, Refusal> {
+    let text = value.to_str().unwrap_or_default();
+    Revision::parse(text).ok_or_else(|| message::unsupported(text))
+}
+
+fn invalid(detail: impl Into<String>) -> Refusal {
+    Refusal::new(Reason::InvalidHeader, detail)
+}
+
+fn not_acceptable(detail: &str) -> Refusal {
+    Refusal::new(Reason::NotAcceptable, detail)
+}
+
+#[cfg(test)]
+#[path = "edge_tests.rs"]
+mod tests;

@@ -1,0 +1,34 @@
+//! What the tower layers share: the seam they stack on, and the HTTP around it.
+//!
+//! ```text
+//! http::Request ─▶ McpService ─▶ Handler ─▶ Handler ─▶ … ─▶ Node ─▶ the wrapped http service
+//!                  edge, read,    one a concern              answers classified,
+//!                  parse, batch                              streams watched
+//! ```
+//!
+//! Between [`McpService`] and [`Node`] a call is a value ([`McpRequest`]) and its answer is one ([`Answer`]).
+//! Concerns implement [`Handler`]; their futures nest without a box, so the whole stack costs one.
+
+mod agreement;
+mod answer;
+mod body;
+pub mod clock;
+mod deadline;
+mod edge;
+mod handler;
+mod metrics;
+mod node;
+mod read_body;
+mod record;
+mod service;
+mod sse;
+
+pub use answer::Answer;
+pub use body::{BodyError, GuardBody};
+pub use deadline::Deadline;
+pub use edge::{EdgePolicy, InvalidEdge};
+pub use handler::{Client, Handler, McpRequest};
+pub use node::{Node, UpstreamError};
+pub use record::Record;
+pub use service::{Doorkeeper, McpService, Settings};
+pub use sse::{EventSplitter, EventTooLarge};

@@ -1,0 +1,52 @@
+//! Step 5 of a call's life: the body, up to its limit and in its time.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::Body;
+
+use crate::refusal::{Reason, Refusal};
+
+/// Reads `body` once, whole.
+///
+/// # Errors
+///
+/// `payload_too_large` over `bytes_max` (at once if the length is announced), `request_timeout` after `timeout`,
+/// `invalid_request` if the client broke off.
+pub(super) async fn read_body<B>(body: B, bytes_max: usize, timeout: Duration) -> Result<Bytes, Refusal>
+where
+    B: Body,
+{
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large(bytes_max));
+    }
+    let mut body = std::pin::pin!(body);
+    let mut next = async || std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
+    let mut read = async || {
+        let mut first = Bytes::new();
+        let mut rest = BytesMut::new();
+        while let Some(frame) = next().await {
+            let frame = frame.map_err(|_| Refusal::new(Reason::InvalidRequest, "the body broke off"))?;
+            let Ok(mut data) = frame.into_data() else { continue };
+            if first.len() + rest.len() + data.remaining() > bytes_max {
+                return Err(too_large(bytes_max));
+            }
+            let chunk = data.copy_to_bytes(data.remaining());
+            if first.is_empty() && rest.is_empty() {
+                first = chunk;
+                continue;
+            }
+            rest.extend_from_slice(&std::mem::take(&mut first));
+            rest.extend_from_slice(&chunk);
+        }
+        Ok(if rest.is_empty() { first } else { rest.freeze() })
+    };
+    match tokio::time::timeout(timeout, read()).await {
+        Ok(bytes) => bytes,
+        Err(_) => Err(Refusal::new(Reason::RequestTimeout, format!("the body did not come within {timeout:?}"))),
+    }
+}
+
+fn too_large(bytes_max: usize) -> Refusal {
+    Refusal::new(Reason::PayloadTooLarge, format!("allowed are {bytes_max} bytes")).with("limit", bytes_max)
+}

@@ -1,0 +1,57 @@
+//! Counts every message that reached the handlers, exactly once, cancelled ones included.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::answer::Answer;
+use super::handler::{Handler, McpRequest};
+use super::{clock, metrics};
+use crate::call::Call;
+use crate::outcome::Outcome;
+
+/// Counts what passes: `requests_total`, `request_duration_seconds`, `tool_calls_total`, `refusals_total`.
+#[derive(Clone, Debug)]
+pub struct Record<H> {
+    next: H,
+}
+
+impl<H> Record<H> {
+    /// Counts what `next` answers.
+    pub fn new(next: H) -> Self {
+        Self { next }
+    }
+}
+
+impl<H: Handler> Handler for Record<H> {
+    type Body = H::Body;
+
+    async fn handle(&self, request: McpRequest) -> Answer<H::Body> {
+        let entry = Entry { call: Arc::clone(&request.call), start: clock::now(), outcome: Outcome::Cancelled };
+        let mut answer = self.next.handle(request).await;
+        if let Some(reason) = answer.is_refusal() {
+            metrics::refused(reason);
+        }
+        answer.on_end(move |outcome| entry.settle(outcome));
+        answer
+    }
+}
+
+/// A message that is counted when this is dropped, as cancelled unless it was settled.
+struct Entry {
+    call: Arc<Call>,
+    start: Instant,
+    outcome: Outcome,
+}
+
+impl Entry {
+    fn settle(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let seconds = clock::now().duration_since(self.start).as_secs_f64();
+        metrics::ended(&self.call, self.outcome, seconds);
+    }
+}

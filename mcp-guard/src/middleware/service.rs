@@ -1,0 +1,243 @@
+//! The outer end of the stack: HTTP in, messages through, HTTP out.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::future::join_all;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body;
+use tower::Service;
+
+use super::answer::Answer;
+use super::body::GuardBody;
+use super::edge::{Admitted, EdgePolicy};
+use super::handler::{Client, Handler, McpRequest};
+use super::read_body::read_body;
+use super::{agreement, metrics};
+use crate::call::{Call, Kind, Method};
+use crate::config::LimitsPolicy;
+use crate::message::{self, Fault, Reading};
+use crate::outcome::Outcome;
+use crate::refusal::Refusal;
+use crate::revision::Revision;
+
+/// Decides by the client's address whether its request is read at all.
+pub type Doorkeeper = Arc<dyn Fn(Option<IpAddr>) -> Result<(), Refusal> + Send + Sync>;
+
+/// What holds for every message, whatever concerns follow.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Sizes, counts and times.
+    pub limits: LimitsPolicy,
+    /// Which requests may come in.
+    pub edge: EdgePolicy,
+    /// Asked before a body is read.
+    pub doorkeeper: Option<Doorkeeper>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("limits", &self.limits).field("edge", &self.edge).finish_non_exhaustive()
+    }
+}
+
+/// An http service whose messages go through the handler `H`.
+///
+/// Its errors are responses, so its error type is [`Infallible`].
+pub struct McpService<H> {
+    shared: Arc<Shared<H>>,
+}
+
+struct Shared<H> {
+    handler: H,
+    settings: Settings,
+}
+
+impl<H: Handler> McpService<H> {
+    /// A service with default [`Settings`].
+    pub fn new(handler: H) -> Self {
+        Self::with_settings(handler, Settings::default())
+    }
+
+    /// A service with the given settings.
+    pub fn with_settings(handler: H, settings: Settings) -> Self {
+        Self { shared: Arc::new(Shared { handler, settings }) }
+    }
+}
+
+impl<H> Clone for McpService<H> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<H> fmt::Debug for McpService<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("McpService").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+impl<H, B> Service<Request<B>> for McpService<H>
+where
+    H: Handler,
+    B: Body + Send + 'static,
+    B::Data: Send,
+{
+    type Response = Response<GuardBody<H::Body>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    /// Always ready: a call that has to wait does so in the queue, where its waiting is bounded.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { Ok(shared.serve(request).await) })
+    }
+}
+
+impl<H: Handler> Shared<H> {
+    async fn serve<B>(&self, request: Request<B>) -> Response<GuardBody<H::Body>>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
+        let (head, body) = request.into_parts();
+        let answer = match self.come_in(&head) {
+            Err(refusal) => self.refuse(&refusal.into()),
+            Ok(admitted) if admitted.kind == Kind::Request => self.post(head, admitted, body).await,
+            Ok(admitted) => {
+                let call = Call::new(admitted.kind, Method::NONE, admitted.revision.unwrap_or(Revision::WHEN_ABSENT));
+                self.forward(Arc::new(head), Bytes::new(), admitted.session, call).await
+            }
+        };
+        answer.into_response()
+    }
+
+    /// Steps 2 and 4: by its head, and by the client's address.
+    fn come_in(&self, head: &Parts) -> Result<Admitted, Refusal> {
+        let admitted = self.settings.edge.admit(head)?;
+        if let Some(doorkeeper) = &self.settings.doorkeeper {
+            doorkeeper(client(head))?;
+        }
+        Ok(admitted)
+    }
+
+    async fn post<B>(&self, head: Parts, admitted: Admitted, body: B) -> Answer<H::Body>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
+        let limits = &self.settings.limits;
+        let body = match read_body(body, limits.body_bytes_max(), limits.body_timeout()).await {
+            Ok(body) => body,
+            Err(refusal) => return self.refuse(&refusal.into()),
+        };
+        let reading =
+            Reading { revision: admitted.revision, depth_max: limits.json_depth_max(), batch_max: limits.batch_max() };
+        match message::read(&body, reading) {
+            Ok(message::Body::Single(call)) => self.forward(Arc::new(head), body, admitted.session, call).await,
+            Ok(message::Body::Batch(members)) => {
+                let head = Arc::new(head);
+                let answers = members.into_iter().map(async |(range, member)| match member {
+                    Ok(call) => {
+                        let body = body.slice(range);
+                        self.forward(Arc::clone(&head), body, admitted.session.clone(), call).await
+                    }
+                    Err(fault) => self.refuse(&fault),
+                });
+                join(join_all(answers).await)
+            }
+            Err(fault) => self.refuse(&fault),
+        }
+    }
+
+    async fn forward(
+        &self,
+        head: Arc<Parts>,
+        body: Bytes,
+        session: Option<Box<str>>,
+        mut call: Call,
+    ) -> Answer<H::Body> {
+        if let Err(refusal) = agreement::check(&head.headers, &call) {
+            return self.refuse(&Fault { refusal, call: Some(Box::new(call)) });
+        }
+        call.session = session;
+        call.client = client(&head);
+        self.handler.handle(McpRequest::new(head, body, Arc::new(call))).await
+    }
+
+    /// Refuses what never reached the handlers.
+    fn refuse(&self, fault: &Fault) -> Answer<H::Body> {
+        metrics::refused(fault.refusal.reason());
+        Answer::refuse_with(&fault.refusal, fault.call.as_deref(), Outcome::Refused)
+    }
+}
+
+fn client(head: &Parts) -> Option<IpAddr> {
+    head.extensions.get::<Client>().map(|client| client.0)
+}
+
+/// One answer out of those to the members of a batch: an array, or a stream if one of them is.
+///
+/// Members without an answer leave nothing; if none has one, the batch is accepted (202).
+fn join<B>(answers: Vec<Answer<B>>) -> Answer<B> {
+    let (mut head, ()) = Response::new(()).into_parts();
+    if let Some(refused) = all_refused(&answers) {
+        head.status = refused;
+    }
+    if answers.iter().all(|answer| answer.message().is_some() || answer.outcome().is_some()) {
+        let bodies: Vec<&Bytes> = answers.iter().filter_map(Answer::message).collect();
+        if bodies.is_empty() {
+            head.status = StatusCode::ACCEPTED;
+            return Answer::whole(head, Bytes::new(), Outcome::Ok);
+        }
+        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        return Answer::whole(head, array(&bodies), Outcome::Ok);
+    }
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    let bodies = answers.into_iter().map(|answer| match answer.message() {
+        Some(message) => GuardBody::whole(event(message)),
+        None => answer.into_body(),
+    });
+    Answer::chained(head, bodies.collect::<VecDeque<_>>())
+}
+
+/// The status of the first answer, if every member of the batch was refused.
+fn all_refused<B>(answers: &[Answer<B>]) -> Option<StatusCode> {
+    let refused = answers.iter().all(|answer| answer.is_refusal().is_some());
+    answers.first().filter(|_| refused).map(|answer| answer.head().status)
+}
+
+fn array(bodies: &[&Bytes]) -> Bytes {
+    let mut out = BytesMut::with_capacity(bodies.iter().map(|body| body.len() + 1).sum::<usize>() + 1);
+    for (index, body) in bodies.iter().enumerate() {
+        out.put_u8(if index == 0 { b'[' } else { b',' });
+        out.extend_from_slice(body);
+    }
+    out.put_u8(b']');
+    out.freeze()
+}
+
+/// `message` as an event. Line ends in JSON are white space, but would end a field here.
+fn event(message: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(message.len() + 24);
+    out.extend_from_slice(b"event: message\ndata: ");
+    out.extend(message.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+    out.extend_from_slice(b"\n\n");
+    out.freeze()
+}
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

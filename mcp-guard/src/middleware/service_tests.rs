@@ -1,0 +1,78 @@
+//! HTTP in, HTTP out, with a wrapped service of the test's own in place of a node.
+
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::middleware::Node;
+
+type Upstream = Response<Full<Bytes>>;
+
+/// A guard around a service that answers each request with `{"method": …}`.
+async fn send(request: Request<Full<Bytes>>, limits: Value) -> (StatusCode, Value) {
+    let upstream = tower::service_fn(async |request: Request<Full<Bytes>>| {
+        let call = Arc::clone(request.extensions().get::<Arc<Call>>().unwrap());
+        let Some(id) = call.id.as_deref().filter(|_| call.is_request()) else {
+            return Ok::<Upstream, Infallible>(Response::builder().status(202).body(Full::default()).unwrap());
+        };
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"method":"{}"}}}}"#, call.method.as_str());
+        Ok(Response::builder().header("content-type", "application/json").body(Full::from(body)).unwrap())
+    });
+    let settings = Settings { limits: serde_json::from_value(limits).unwrap(), ..Settings::default() };
+    let service = McpService::with_settings(Node::new(upstream), settings);
+    let response = service.oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+fn post(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    let request = Request::post("/mcp").header("host", "localhost").header("content-type", "application/json");
+    request.body(Full::new(body.into())).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_is_answered_with_what_the_service_says() {
+    let (status, body) = send(post(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), json!({})).await;
+    assert_eq!((status.as_u16(), &body["result"]["method"]), (200, &json!("ping")));
+}
+
+#[tokio::test]
+async fn a_notification_is_accepted_without_a_body() {
+    let (status, body) = send(post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#), json!({})).await;
+    assert_eq!((status.as_u16(), body), (202, Value::Null));
+}
+
+#[tokio::test]
+async fn members_of_a_batch_are_answered_one_by_one() {
+    let batch =
+        r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","method":"notifications/progress"},{"id":2}]"#;
+    let (status, body) = send(post(batch), json!({})).await;
+    assert_eq!(status.as_u16(), 200);
+    assert_eq!(body[0]["result"]["method"], "ping");
+    assert_eq!((&body[1]["id"], &body[1]["error"]["code"]), (&json!(2), &json!(-32600)));
+    assert_eq!(body.as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_body_one_byte_over_the_limit_is_refused_and_one_at_it_is_not() {
+    let message = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let (status, _) = send(post(message), json!({"body": message.len()})).await;
+    assert_eq!(status.as_u16(), 200);
+    let (status, body) = send(post(format!("{message} ")), json!({"body": message.len()})).await;
+    assert_eq!((status.as_u16(), &body["error"]["code"]), (413, &json!(1068)));
+    assert_eq!(body["error"]["data"]["guard"], "payload_too_large");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_comes_is_refused_in_time() {
+    let service = McpService::new(Node::new(tower::service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<Upstream, Infallible>(Response::default())
+    })));
+    let silent =
+        http_body_util::StreamBody::new(futures_util::stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>());
+    let request = Request::post("/mcp").header("host", "a").header("content-type", "application/json").body(silent);
+    let response = service.oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(response.status().as_u16(), 408);
+}
