@@ -21,6 +21,7 @@ mod node;
 mod read_body;
 mod record;
 mod service;
+mod shared;
 mod sse;
 
 pub use answer::Answer;
@@ -31,4 +32,5 @@ pub use handler::{Client, Handler, McpRequest};
 pub use node::{Node, UpstreamError};
 pub use record::Record;
 pub use service::{Doorkeeper, McpService, Settings};
+pub(crate) use shared::Shared;
 pub use sse::{EventSplitter, EventTooLarge};

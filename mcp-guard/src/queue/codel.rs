@@ -34,11 +34,11 @@ impl StandingQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::testing::start;
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "some instant to count from")]
     fn a_wait_shrinks_once_the_queue_has_not_been_empty_for_as_long_as_one_may_wait() {
-        let (policy, start) = (QueuePolicy::default(), Instant::now());
+        let (policy, start) = (QueuePolicy::default(), start());
         let (long, short) = (policy.max_wait(), policy.target_delay());
         let mut queue = StandingQueue::default();
         queue.note(false, start);

@@ -37,13 +37,7 @@ impl DrainRate {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "some instant to count from; nothing here looks at the clock again")]
-    fn start() -> Instant {
-        Instant::now()
-    }
-
-    const MS: Duration = Duration::from_millis(1);
+    use crate::queue::testing::{MS, start};
 
     #[test]
     fn a_wait_is_the_number_of_places_times_the_usual_interval() {

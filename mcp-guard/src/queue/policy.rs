@@ -25,7 +25,7 @@ const CONCURRENCY_MIN: NonZeroU32 = NonZeroU32::new(8).unwrap();
 const TARGET_DELAY: Duration = Duration::from_millis(100);
 
 /// How many calls may run on a node at once, and how long how many others may wait for a place.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(try_from = "QueueSpec", into = "QueueSpec")]
 #[schemars(with = "QueueSpec")]
 pub struct QueuePolicy(QueueSpec);
@@ -80,12 +80,6 @@ pub enum InvalidQueue {
     /// No time, or more than without a standing queue.
     #[error("target_delay is {0}: allowed is 1ms to max_wait, which is {1}")]
     TargetDelay(Span, Span),
-}
-
-impl Default for QueuePolicy {
-    fn default() -> Self {
-        Self(QueueSpec::default())
-    }
 }
 
 impl TryFrom<QueueSpec> for QueuePolicy {
@@ -207,10 +201,7 @@ mod tests {
                 "concurrency_min is 5: allowed is 1 to concurrency, which is 4",
             ),
             (r#"{"waiting": 200000}"#, "waiting is 200000: allowed is 0 to 100000"),
-            (
-                r#"{"max_wait": "0s"}"#,
-                "max_wait is 0s: allowed is 1ms to 10m; to refuse at once set waiting: 0",
-            ),
+            (r#"{"max_wait": "0s"}"#, "max_wait is 0s: allowed is 1ms to 10m; to refuse at once set waiting: 0"),
             (r#"{"target_delay": "3s"}"#, "target_delay is 3s: allowed is 1ms to max_wait, which is 2s"),
         ] {
             assert_eq!(read(json).unwrap_err(), message);

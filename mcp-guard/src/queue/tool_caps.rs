@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::drain::DrainRate;
-use super::line::Line;
+use super::line::{Line, Ticket};
 use crate::config::ToolPolicy;
 use crate::matcher::Pattern;
 
@@ -85,7 +85,7 @@ impl ToolCaps {
     }
 
     /// Takes the free place, if there is one, for one who stood in line.
-    pub(super) fn take_from_line(&mut self, key: &CapKey) -> Option<super::line::Ticket> {
+    pub(super) fn take_from_line(&mut self, key: &CapKey) -> Option<Ticket> {
         let cap = self.cap(key)?;
         if cap.running >= cap.most {
             return None;
@@ -111,6 +111,12 @@ impl ToolCaps {
             CapKey::Tool(name) => self.tools.get_mut(name),
             CapKey::Shared(index) => self.shared.get_mut(*index),
         }
+    }
+
+    /// Whether no call of a capped tool runs or waits.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.tools.is_empty() && self.shared.iter().all(|cap| cap.running == 0 && cap.line.is_empty())
     }
 
     /// The cap that calls of `tool` count against, made if need be.
@@ -140,26 +146,12 @@ impl Cap {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
-
-    fn caps(rules: &[(&str, Option<u32>)]) -> ToolCaps {
-        let policies: Vec<ToolPolicy> = rules
-            .iter()
-            .map(|(name, most)| ToolPolicy {
-                name: Pattern::new(*name),
-                concurrency: most.and_then(NonZeroU32::new),
-                timeout: None,
-                cost: NonZeroU32::MIN,
-            })
-            .collect();
-        ToolCaps::new(&policies)
-    }
+    use crate::queue::testing::cap;
 
     #[test]
     fn each_tool_that_a_pattern_means_has_its_own_places() {
-        let mut caps = caps(&[("report_*", Some(1))]);
+        let mut caps = ToolCaps::new(&[cap("report_*", 1)]);
         assert!(matches!(caps.take(Some("report_a")), Taken::Place(_)));
         assert!(matches!(caps.take(Some("report_b")), Taken::Place(_)));
         assert!(matches!(caps.take(Some("report_a")), Taken::Full(_)));
@@ -169,19 +161,30 @@ mod tests {
 
     #[test]
     fn the_first_entry_that_matches_counts_even_if_it_has_no_cap() {
-        let mut caps = caps(&[("report_fast", None), ("report_*", Some(1))]);
+        let mut caps = ToolCaps::new(&[cap("report_fast", 0), cap("report_*", 1)]);
         assert_eq!(caps.take(Some("report_fast")), Taken::Uncapped);
         assert!(matches!(caps.take(Some("report_slow")), Taken::Place(_)));
     }
 
     #[test]
     fn names_beyond_the_bound_share_the_cap_of_their_pattern() {
-        let mut caps = caps(&[("*", Some(1))]);
+        let mut caps = ToolCaps::new(&[cap("*", 1)]);
         for number in 0..TOOLS_MAX {
             assert!(matches!(caps.take(Some(&format!("t{number}"))), Taken::Place(CapKey::Tool(_))));
         }
         assert_eq!(caps.take(Some("one_more")), Taken::Place(CapKey::Shared(0)));
         assert_eq!(caps.take(Some("and_another")), Taken::Full(CapKey::Shared(0)));
         assert_eq!(caps.tools.len(), TOOLS_MAX);
+    }
+
+    #[test]
+    fn a_tool_that_neither_runs_nor_waits_is_forgotten() {
+        let mut caps = ToolCaps::new(&[cap("*", 1)]);
+        let Taken::Place(key) = caps.take(Some("a")) else { panic!("no place") };
+        caps.tidy(&key);
+        assert_eq!(caps.tools.len(), 1);
+        caps.give_back(&key, crate::queue::testing::start());
+        caps.tidy(&key);
+        assert!(caps.tools.is_empty());
     }
 }
