@@ -11,6 +11,8 @@ pub mod reply;
 pub mod revision;
 pub mod units;
 
+pub mod session;
+
 pub mod breaker;
 pub mod queue;
 pub mod rate_limit;

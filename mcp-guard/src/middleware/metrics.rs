@@ -55,3 +55,46 @@ fn tool_called(tool: &str, outcome: &'static str) {
     handle.increment(1);
     tools.insert(tool.into(), handle);
 }
+
+/// Tells the installed recorder what each metric of the library means, and its unit.
+pub fn describe_metrics() {
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    for (name, meaning) in COUNTERS {
+        describe_counter!(*name, *meaning);
+    }
+    for (name, meaning) in GAUGES {
+        describe_gauge!(*name, *meaning);
+    }
+    for (name, meaning) in HISTOGRAMS {
+        describe_histogram!(*name, Unit::Seconds, *meaning);
+    }
+}
+
+/// Every counter, with its meaning. The names are contract.
+pub const COUNTERS: &[(&str, &str)] = &[
+    ("mcp_guard_requests_total", "Messages that reached the guard's concerns, by method and how they ended."),
+    ("mcp_guard_refusals_total", "Messages that the guard did not forward, by reason."),
+    ("mcp_guard_tool_calls_total", "Calls of tools, by tool and how they ended."),
+    ("mcp_guard_retries_total", "Calls that were repeated, by what came of it."),
+    ("mcp_guard_rate_limit_evictions_total", "Callers forgotten because a rate limit's table was full."),
+    ("mcp_guard_validation_reports_total", "Messages that broke a schema and were let through, by check."),
+];
+
+/// Every gauge, with its meaning.
+pub const GAUGES: &[(&str, &str)] = &[
+    ("mcp_guard_in_flight", "Calls that the node is working on."),
+    ("mcp_guard_queue_depth", "Calls that wait for a place."),
+    ("mcp_guard_concurrency_limit", "How many calls the node may work on at once now."),
+    ("mcp_guard_breaker_state", "0 passing (closed), 1 probing (half-open), 2 tripped (open)."),
+    ("mcp_guard_connections", "Open client connections."),
+    ("mcp_guard_sessions", "Sessions that the guard keeps itself."),
+    ("mcp_guard_upstream_healthy", "1 if the node is well, else 0."),
+    ("mcp_guard_build_info", "Always 1; the labels say what runs."),
+];
+
+/// Every histogram, with its meaning.
+pub const HISTOGRAMS: &[(&str, &str)] = &[
+    ("mcp_guard_request_duration_seconds", "From the message read to its answer ended."),
+    ("mcp_guard_upstream_duration_seconds", "From a try sent to its answer ended."),
+    ("mcp_guard_queue_wait_seconds", "How long admitted calls waited for a place."),
+];

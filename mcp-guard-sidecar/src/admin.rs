@@ -1,0 +1,168 @@
+//! What operators and orchestrators ask: alive, ready, started, how much of what, with which config.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use metrics_exporter_prometheus::PrometheusHandle;
+use pingora::apps::ServerApp;
+use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
+use serde_json::{Value, json};
+use tower_governor::GovernorLayer;
+use tower_governor::governor::GovernorConfigBuilder;
+use tower_governor::key_extractor::GlobalKeyExtractor;
+
+use crate::drain::Drain;
+use crate::health::Health;
+
+/// What the endpoints tell about.
+#[derive(Clone)]
+pub struct Admin {
+    /// Whether the guard drains.
+    pub drain: Drain,
+    /// Whether the node is well.
+    pub health: Arc<Health>,
+    /// Renders the metrics page.
+    pub metrics: PrometheusHandle,
+    /// The effective config, secrets redacted.
+    pub config: Arc<Value>,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("drain", &self.drain).finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// The endpoints of the contract (DESIGN.md, section 5), with the paths that erlmcp's manifests probe.
+    pub fn router(self) -> Router {
+        let mut router = Router::new();
+        for path in ["/livez", "/health/live", "/live"] {
+            router = router.route(path, get(live));
+        }
+        for path in ["/readyz", "/health", "/health/ready", "/ready"] {
+            router = router.route(path, get(ready));
+        }
+        for path in ["/startupz", "/health/startup"] {
+            router = router.route(path, get(started));
+        }
+        router
+            .route("/metrics", get(metrics_page))
+            .route("/config", get(config))
+            .route("/status", get(status))
+            .merge(actions())
+            .with_state(self)
+    }
+}
+
+/// What changes the guard may be asked so often a second and no more: a script gone wild is stopped at the door.
+fn actions() -> Router<Admin> {
+    let mut actions = Router::new();
+    for path in ["/drain", "/admin/drain", "/mcp/shutdown"] {
+        actions = actions.route(path, post(drain));
+    }
+    let quota = GovernorConfigBuilder::default()
+        .key_extractor(GlobalKeyExtractor)
+        .period(ACTION_INTERVAL)
+        .burst_size(ACTION_BURST)
+        .finish();
+    match quota {
+        Some(quota) => actions.layer(GovernorLayer::new(quota)),
+        // The builder refuses only zeros, and both constants are not.
+        None => actions,
+    }
+}
+
+const ACTION_INTERVAL: Duration = Duration::from_millis(200);
+const ACTION_BURST: u32 = 10;
+
+async fn live() -> Response {
+    report(true, &json!({"process": "running"}))
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    let draining = admin.drain.is_draining();
+    let upstream = admin.health.report();
+    let checks = json!({
+        "drain": if draining { "draining" } else { "accepting" },
+        "upstream": upstream.why,
+    });
+    report(!draining && upstream.healthy, &checks)
+}
+
+async fn started(State(admin): State<Admin>) -> Response {
+    let upstream = admin.health.report();
+    report(upstream.was_healthy, &json!({"upstream": upstream.why}))
+}
+
+fn report(good: bool, checks: &Value) -> Response {
+    let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"status": if good { "ok" } else { "unavailable" }, "checks": checks}))).into_response()
+}
+
+async fn metrics_page(State(admin): State<Admin>) -> Response {
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, content_type)], admin.metrics.render()).into_response()
+}
+
+async fn config(State(admin): State<Admin>) -> Json<Value> {
+    Json(Value::clone(&admin.config))
+}
+
+async fn status(State(admin): State<Admin>) -> Json<Value> {
+    let upstream = admin.health.report();
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "draining": admin.drain.is_draining(),
+        "connections": admin.drain.connections(),
+        "upstream": {"healthy": upstream.healthy, "why": upstream.why},
+    }))
+}
+
+async fn drain(State(admin): State<Admin>) -> Response {
+    admin.drain.begin();
+    (StatusCode::ACCEPTED, Json(json!({"status": "draining", "connections": admin.drain.connections()}))).into_response()
+}
+
+/// Serves the endpoints on a listener of pingora's.
+pub struct AdminApp {
+    router: Router,
+    builder: auto::Builder<TokioExecutor>,
+}
+
+impl AdminApp {
+    /// Serves `router`.
+    pub fn new(router: Router) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+        Self { router, builder }
+    }
+}
+
+impl fmt::Debug for AdminApp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminApp")
+    }
+}
+
+#[async_trait::async_trait]
+impl ServerApp for AdminApp {
+    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        let service = TowerToHyperService::new(self.router.clone());
+        if let Err(error) = self.builder.serve_connection(TokioIo::new(stream), service).await {
+            tracing::debug!(%error, "admin connection ended");
+        }
+        None
+    }
+}

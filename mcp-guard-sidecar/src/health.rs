@@ -1,0 +1,94 @@
+//! Whether the node is well: so many good or bad probes in a row turn the answer round.
+
+use std::sync::{Mutex, PoisonError};
+
+use metrics::gauge;
+
+/// The health of one node. A pure state machine behind a lock: probes are told to it.
+#[derive(Debug)]
+pub struct Health {
+    node: String,
+    unhealthy_after: u32,
+    healthy_after: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    healthy: bool,
+    was_healthy: bool,
+    in_a_row: u32,
+    why: String,
+}
+
+/// What the health endpoints say.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Whether calls should come here.
+    pub healthy: bool,
+    /// Whether they ever should have.
+    pub was_healthy: bool,
+    /// Why.
+    pub why: String,
+}
+
+impl Health {
+    /// A node that is not well until its first good probe.
+    pub fn new(node: impl Into<String>, unhealthy_after: u32, healthy_after: u32) -> Self {
+        let state = State { healthy: false, was_healthy: false, in_a_row: 0, why: "not probed yet".into() };
+        Self { node: node.into(), unhealthy_after, healthy_after, state: Mutex::new(state) }
+    }
+
+    /// Takes note of a probe.
+    pub fn probed(&self, result: Result<(), String>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let good = result.is_ok();
+        state.why = result.err().unwrap_or_else(|| "reachable".into());
+        // The very first good probe is enough: there is no failure to recover from.
+        let needed = match (good, state.was_healthy) {
+            (true, false) => 1,
+            (true, true) => self.healthy_after,
+            (false, _) => self.unhealthy_after,
+        };
+        state.in_a_row = if good == state.healthy { 0 } else { state.in_a_row + 1 };
+        if state.in_a_row >= needed {
+            state.healthy = good;
+            state.was_healthy |= good;
+            state.in_a_row = 0;
+        }
+        gauge!("mcp_guard_upstream_healthy", "node" => self.node.clone()).set(if state.healthy { 1.0 } else { 0.0 });
+    }
+
+    /// What is known now.
+    pub fn report(&self) -> Report {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Report { healthy: state.healthy, was_healthy: state.was_healthy, why: state.why.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_bad_probes_in_a_row_turn_it_round_and_so_many_good_ones_back() {
+        let health = Health::new("n", 3, 2);
+        let bad = || health.probed(Err("refused".into()));
+        let good = || health.probed(Ok(()));
+        good();
+        assert!(health.report().healthy);
+        bad();
+        bad();
+        good();
+        bad();
+        bad();
+        assert!(health.report().healthy, "never three in a row");
+        bad();
+        assert!(!health.report().healthy);
+        good();
+        assert!(!health.report().healthy);
+        good();
+        assert!(health.report().healthy);
+    }
+}

@@ -1,0 +1,145 @@
+//! Pingora's server and services put together: who listens where with what (ADR 0001).
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use pingora::apps::ServerApp;
+use pingora::listeners::{ListenerConfig, TcpSocketOptions};
+use pingora::protocols::l4::stream::L4BufferSettings;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use pingora::services::listening::Service;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Shutdown;
+use crate::drain::Drain;
+
+/// One service with one thread, and so one runtime, for each core.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// A server of pingora's that leaves scheduling, signals and the end to us.
+///
+/// Its runtimes do not steal work, so that accept, call and upstream stay on one core; its own grace period is a
+/// sleep, so it is none and [`Drain`] does that work.
+pub fn server() -> Server {
+    let configuration = ServerConf {
+        threads: 1,
+        work_stealing: false,
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, configuration);
+    server.bootstrap();
+    server
+}
+
+/// A service that listens on `address` with one thread.
+///
+/// Pingora hands one socket to all services that name the same address. Leading zeros of the port make the names
+/// differ, so each core has a socket of its own under SO_REUSEPORT and the kernel spreads connections over them.
+pub fn listening<A: ServerApp + Send + Sync + 'static>(app: A, address: SocketAddr, core: usize) -> Service<A> {
+    let mut service = Service::new(format!("{address} core {core}"), app);
+    let name = format!("{}:{}{}", host(address), "0".repeat(core), address.port());
+    let options = TcpSocketOptions { so_reuseport: Some(true), ..TcpSocketOptions::default() };
+    // Hyper buffers; a second buffer under it costs 11 KB a connection.
+    let listener = ListenerConfig::tcp(name).tcp_socket_options(options).l4_buffer(L4BufferSettings::unbuffered());
+    service.add_listener(listener);
+    service.threads = Some(1);
+    service
+}
+
+fn host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    }
+}
+
+/// The address to listen on: `address`, with a free port in place of 0.
+///
+/// # Errors
+///
+/// If somebody else listens there. SO_REUSEPORT would not notice: two guards would silently share the port.
+pub fn claim(address: SocketAddr) -> io::Result<SocketAddr> {
+    TcpListener::bind(address)?.local_addr()
+}
+
+/// Runs until a signal and the drain that follows it are over.
+pub fn run(server: Server, ending: Ending) {
+    server.run(RunArgs { shutdown_signal: Box::new(ending) });
+}
+
+type Finish = Box<dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// What happens between SIGTERM and the exit.
+pub struct Ending {
+    drain: Drain,
+    limits: Shutdown,
+    finish: Finish,
+}
+
+impl Ending {
+    /// Drains as long as `limits` allow, then runs `finish`.
+    pub fn new(drain: Drain, limits: Shutdown, finish: Finish) -> Self {
+        Self { drain, limits, finish }
+    }
+
+    async fn drained(&self) {
+        self.drain.begin();
+        let finished = self.drain.finished(self.limits.drain.into()).await;
+        tracing::info!(finished, connections = self.drain.connections(), "drained");
+    }
+}
+
+impl std::fmt::Debug for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ending").field("drain", &self.drain).finish_non_exhaustive()
+    }
+}
+
+#[async_trait::async_trait]
+impl ShutdownSignalWatch for Ending {
+    /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains. A second signal cuts the drain short.
+    async fn recv(&self) -> ShutdownSignal {
+        wait(&self.drain).await;
+        tracing::info!(limit = ?self.limits.drain, "draining");
+        tokio::select! {
+            () = self.drained() => {}
+            () = signalled() => tracing::warn!("second signal: not waiting any longer"),
+        }
+        let grace: Duration = self.limits.grace.into();
+        if tokio::time::timeout(grace, (self.finish)()).await.is_err() {
+            tracing::warn!(?grace, "children did not end in time");
+        }
+        ShutdownSignal::FastShutdown
+    }
+}
+
+async fn wait(drain: &Drain) {
+    tokio::select! {
+        () = signalled() => {}
+        () = drain.begun() => {}
+    }
+}
+
+/// Waits for SIGTERM or SIGINT. Where no signal can be had, it waits for ever: `POST /drain` still works.
+async fn signalled() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// A finish that has nothing to do.
+pub fn nothing_to_finish() -> Finish {
+    Box::new(|| Box::pin(std::future::ready(())))
+}
+

@@ -1,0 +1,37 @@
+//! The guard stack around the upstream, put together once.
+
+use std::time::Duration;
+
+use mcp_guard::GuardLayer;
+use mcp_guard::middleware::{EdgePolicy, InvalidEdge};
+
+use crate::config::{Config, Listener};
+
+/// The guard of a listener. Its concerns are shared by all listeners and cores that clone `guard`.
+///
+/// # Errors
+///
+/// If the listener's path is no path; a valid config's is one.
+pub fn guard(guard: &GuardLayer, listener: &Listener) -> Result<GuardLayer, InvalidEdge> {
+    Ok(guard.clone().edge(edge(listener)?))
+}
+
+/// All concerns of `config`, with the upstream's time-out for calls.
+pub fn concerns(config: &Config, node: &str, call_timeout: Duration) -> GuardLayer {
+    GuardLayer::for_node(config.guard().clone(), node).call_timeout(call_timeout)
+}
+
+fn edge(listener: &Listener) -> Result<EdgePolicy, InvalidEdge> {
+    let origins = listener.allowed_origins.iter().map(|origin| origin.as_str().to_owned());
+    let policy = EdgePolicy::default().path(listener.path.as_str())?.allowed_origins(origins);
+    let hosts: Vec<String> = listener.allowed_hosts.iter().map(|host| host.as_str().to_owned()).collect();
+    Ok(match (hosts.is_empty(), listener.address.ip().is_loopback()) {
+        (false, _) => policy.allowed_hosts(hosts),
+        (true, true) => policy.allowed_hosts(LOOPBACK_NAMES.map(str::to_owned)),
+        // Behind a Service or an ingress any name may be the right one.
+        (true, false) => policy,
+    })
+}
+
+/// By these names, and no others, a browser on this machine means this machine.
+const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

@@ -1,0 +1,55 @@
+//! How answers look on the wire.
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use mcp_guard::session::SessionId;
+
+use super::body::StdioBody;
+
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// A JSON message.
+pub(super) fn json(body: StdioBody) -> Response<StdioBody> {
+    with_type(body, "application/json")
+}
+
+/// The answer to `initialize`, with the session that begins.
+pub(super) fn opened(body: StdioBody, session: SessionId) -> Response<StdioBody> {
+    let mut response = json(body);
+    if let Ok(id) = HeaderValue::try_from(session.to_string()) {
+        response.headers_mut().insert(SESSION, id);
+    }
+    response
+}
+
+/// A stream of events. Proxies in between may not collect it.
+pub(super) fn events(body: StdioBody) -> Response<StdioBody> {
+    let mut response = with_type(body, "text/event-stream");
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}
+
+/// A status without a body.
+pub(super) fn empty(status: StatusCode) -> Response<StdioBody> {
+    let mut response = Response::new(StdioBody::whole(bytes::Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// Whether the client takes a stream for an answer, as the protocol requires of it.
+pub(super) fn accepts_events(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    values.peek().is_none()
+        || values.flat_map(|value| value.split(',')).any(|range| {
+            let range = range.split(';').next().unwrap_or_default().trim();
+            ["text/event-stream", "text/*", "*/*"].iter().any(|wanted| range.eq_ignore_ascii_case(wanted))
+        })
+}
+
+fn with_type(body: StdioBody, content_type: &'static str) -> Response<StdioBody> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,146 @@
+//! How a session begins: a child is started, and has to answer `initialize`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use mcp_guard::middleware::{UpstreamError, clock};
+use mcp_guard::refusal::{Reason, Refusal};
+use mcp_guard::session::{End, FromNode, SessionId};
+use tokio::process::Child;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::answer;
+use super::body::StdioBody;
+use super::child::{self, Supervised};
+use super::log::log_stderr;
+use super::outbox::Event;
+use super::pipes;
+use super::registry::Registry;
+use super::service::{Health, Inner};
+use super::session::{Asking, Session};
+
+/// Opens a session with the `initialize` whose id is `id`.
+pub(super) async fn open(inner: &Inner, id: &str, line: Bytes) -> Result<Response<StdioBody>, UpstreamError> {
+    let place = take_place(inner)?;
+    let started = start(inner, place).await;
+    let opening = started.map_err(|error| {
+        inner.note(Health::Failing);
+        UpstreamError::Unavailable(format!("its process cannot be started: {}", error.kind()))
+    })?;
+    let limit = inner.options.start_timeout;
+    let asking = Asking { id, progress_token: None, is_carrier: false };
+    let answered = opening.session.ask(asking, line, limit).await;
+    inner.note(if matches!(answered, Ok((_, Event::End(End::Answered(_))))) { Health::Alive } else { Health::Failing });
+    let line = match answered?.1 {
+        Event::End(End::Answered(line)) => line,
+        Event::End(End::Broken | End::Cancelled | End::Closed) | Event::Message(_) => {
+            return Err(UpstreamError::Unavailable("its process ended before it answered initialize".into()));
+        }
+    };
+    if matches!(FromNode::read(&line), Some(FromNode::Response { is_error: true, .. })) {
+        // There is no session; dropping the opening ends the child.
+        return Ok(answer::json(StdioBody::whole(line)));
+    }
+    if !inner.registry.insert(&opening.session) {
+        return Err(draining());
+    }
+    Ok(answer::opened(StdioBody::whole(line), opening.keep()))
+}
+
+fn take_place(inner: &Inner) -> Result<OwnedSemaphorePermit, UpstreamError> {
+    if inner.registry.is_draining() {
+        return Err(draining());
+    }
+    Arc::clone(&inner.places).try_acquire_owned().map_err(|_| too_many(inner))
+}
+
+fn draining() -> UpstreamError {
+    let refusal = Refusal::new(Reason::Draining, "no new sessions here").retry_after(Duration::from_secs(1));
+    UpstreamError::Refused(Box::new(refusal))
+}
+
+/// A place is free at the latest when the session that is silent longest leaves, but clients mostly end theirs.
+fn too_many(inner: &Inner) -> UpstreamError {
+    let due = inner.registry.next_due().map(|due| due.saturating_duration_since(clock::now()));
+    let wait = due.unwrap_or_default().min(WAIT_MAX);
+    let detail = format!("{} of {} are in use", inner.options.children_max, inner.options.children_max);
+    UpstreamError::Refused(Box::new(Refusal::new(Reason::TooManySessions, detail).retry_after(wait)))
+}
+
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Starts a child and the tasks that serve it, on this runtime.
+async fn start(inner: &Inner, place: OwnedSemaphorePermit) -> io::Result<Opening> {
+    let child = inner.spawner.spawn(child::command(&inner.options)).await?;
+    let (session, lines) = Session::new(fresh_id()?, inner.options.profile);
+    let opening = Opening { session: Arc::clone(&session), is_kept: false };
+    serve(child, &session, lines)?
+        .map(|supervised| {
+            let ending = Ending { session, registry: Arc::clone(&inner.registry) };
+            let grace = inner.options.grace;
+            tokio::spawn(async move { supervised.run(Arc::clone(&ending.session), grace, place).await });
+        })
+        .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
+    Ok(opening)
+}
+
+fn serve(
+    mut child: Child,
+    session: &Arc<Session>,
+    lines: tokio::sync::mpsc::Receiver<Bytes>,
+) -> io::Result<Option<Supervised>> {
+    let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    };
+    let supervised = Supervised::new(child);
+    tokio::spawn(pipes::write(stdin, lines, Arc::clone(session)));
+    tokio::spawn(pipes::read(stdout, Arc::clone(session)));
+    tokio::spawn(log_stderr(stderr, session.hint()));
+    Ok(supervised)
+}
+
+/// An id that nobody can guess.
+fn fresh_id() -> io::Result<SessionId> {
+    let mut bits = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bits)?;
+    Ok(SessionId::from_bits(u128::from_ne_bytes(bits)))
+}
+
+/// A session that ends when this is dropped, as by a client that leaves, unless it is kept.
+struct Opening {
+    session: Arc<Session>,
+    is_kept: bool,
+}
+
+impl Opening {
+    fn keep(mut self) -> SessionId {
+        self.is_kept = true;
+        self.session.id()
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.session.end();
+        }
+    }
+}
+
+/// Ends the session with the task that watches its child, however that ends.
+struct Ending {
+    session: Arc<Session>,
+    registry: Arc<Registry>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.session.end();
+        self.registry.remove(self.session.id());
+    }
+}

@@ -1,0 +1,136 @@
+//! The sessions of one upstream, shared by all runtimes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mcp_guard::middleware::clock;
+use mcp_guard::session::{Conversation, SessionId, SessionTable};
+
+use super::options::StdioOptions;
+use super::session::Session;
+
+#[derive(Debug)]
+pub(super) struct Registry(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    table: SessionTable<Arc<Session>>,
+    is_draining: bool,
+    /// Which sweeper is at work.
+    sweeper: Option<u64>,
+    sweepers: u64,
+}
+
+impl Registry {
+    pub(super) fn new(options: &StdioOptions) -> Self {
+        let table = SessionTable::new(options.children_max, options.session_idle);
+        Self(Mutex::new(State { table, is_draining: false, sweeper: None, sweepers: 0 }))
+    }
+
+    /// Adds a session; false if there is no place, or the guard drains.
+    pub(super) fn insert(self: &Arc<Self>, session: &Arc<Session>) -> bool {
+        let sweeper = {
+            let mut state = self.lock();
+            if state.is_draining || state.table.insert(session.id(), Arc::clone(session), clock::now()).is_err() {
+                return false;
+            }
+            state.next_sweeper()
+        };
+        if let Some(number) = sweeper {
+            tokio::spawn(sweep(Sweeper { registry: Arc::clone(self), number }));
+        }
+        true
+    }
+
+    /// The session called `id`, which is thereby used.
+    pub(super) fn find(&self, id: SessionId) -> Option<Arc<Session>> {
+        self.lock().table.get(id, clock::now()).cloned()
+    }
+
+    pub(super) fn remove(&self, id: SessionId) {
+        self.lock().table.remove(id);
+    }
+
+    /// Ends all sessions, and takes no more.
+    pub(super) fn drain(&self) {
+        let sessions: Vec<_> = {
+            let mut state = self.lock();
+            state.is_draining = true;
+            state.table.drain().collect()
+        };
+        sessions.iter().for_each(|session| session.end());
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.lock().is_draining
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().table.len()
+    }
+
+    /// When the session that is silent longest will leave.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.lock().table.next_due()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends sessions whose time is over, and says how long to wait; `None` when there are no sessions left.
+    fn expire(&self, now: Instant) -> Option<Duration> {
+        let mut expired = Vec::new();
+        let next = {
+            let mut state = self.lock();
+            let is_busy = |session: &Arc<Session>| session.converse(|conversation| Conversation::is_busy(conversation));
+            while let Some((_, session)) = state.table.expire(now, is_busy) {
+                expired.push(session);
+            }
+            let next = state.table.next_due();
+            if next.is_none() {
+                // Under the lock, so that the next session to come starts another sweeper.
+                state.sweeper = None;
+            }
+            next
+        };
+        for session in expired {
+            tracing::info!(session = session.hint(), "the session was silent for too long");
+            session.end();
+        }
+        next.map(|due| due.saturating_duration_since(now))
+    }
+}
+
+impl State {
+    /// The number of the sweeper to start, if there is none.
+    fn next_sweeper(&mut self) -> Option<u64> {
+        if self.sweeper.is_some() {
+            return None;
+        }
+        self.sweepers += 1;
+        self.sweeper = Some(self.sweepers);
+        self.sweeper
+    }
+}
+
+/// The one task that lets sessions expire. It ends with the last of them, or with its runtime.
+struct Sweeper {
+    registry: Arc<Registry>,
+    number: u64,
+}
+
+async fn sweep(sweeper: Sweeper) {
+    while let Some(wait) = sweeper.registry.expire(clock::now()) {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        let mut state = self.registry.lock();
+        if state.sweeper == Some(self.number) {
+            state.sweeper = None;
+        }
+    }
+}

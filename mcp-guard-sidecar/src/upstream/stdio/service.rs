@@ -1,0 +1,245 @@
+//! The service: which session a message belongs to, and what becomes of it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use mcp_guard::call::{Call, Kind, Method};
+use mcp_guard::middleware::UpstreamError;
+use mcp_guard::refusal::{Reason, Refusal};
+use mcp_guard::revision::Revision;
+use mcp_guard::session::{End, SessionId, cancelled_id, one_line, progress_token};
+use tokio::sync::Semaphore;
+use tower::Service;
+
+use super::answer;
+use super::body::{StdioBody, broken};
+use super::open::open;
+use super::options::StdioOptions;
+use super::outbox::Event;
+use super::registry::Registry;
+use super::session::{Asking, Listening, Session, gone, refuse};
+use super::spawner::Spawner;
+
+/// A node on standard input and output, served as Streamable HTTP. Clones are the same node.
+///
+/// Requests carry their [`Call`] in their extensions, as the guard puts it there.
+#[derive(Clone)]
+pub struct Stdio {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) options: StdioOptions,
+    pub(super) registry: Arc<Registry>,
+    pub(super) spawner: Spawner,
+    /// One for each child, from before it starts until it is gone.
+    pub(super) places: Arc<Semaphore>,
+    health: AtomicU8,
+}
+
+/// What the last child to be started says about the node.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "health checks must say what each means")]
+pub enum Health {
+    /// None was started yet.
+    Unknown,
+    /// It answered `initialize`.
+    Alive,
+    /// It did not start, or did not answer.
+    Failing,
+}
+
+impl Inner {
+    pub(super) fn note(&self, health: Health) {
+        self.health.store(health as u8, Ordering::Relaxed);
+    }
+
+    fn find(&self, call: &Call) -> Result<Arc<Session>, UpstreamError> {
+        let Some(id) = call.session.as_deref() else {
+            return Err(refuse(Reason::InvalidRequest, "`Mcp-Session-Id` missing"));
+        };
+        SessionId::parse(id).and_then(|id| self.registry.find(id)).ok_or_else(gone)
+    }
+}
+
+impl Stdio {
+    /// A node that is run as `options` say. Nothing is started yet.
+    pub fn new(options: StdioOptions) -> Self {
+        let children_max = options.children_max.get().min(Semaphore::MAX_PERMITS);
+        let inner = Inner {
+            registry: Arc::new(Registry::new(&options)),
+            spawner: Spawner::new(children_max),
+            places: Arc::new(Semaphore::new(children_max)),
+            health: AtomicU8::new(Health::Unknown as u8),
+            options,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Ends all children, and waits until they are gone: at most `grace`, plus what the kernel needs. New sessions
+    /// are refused as `draining`.
+    ///
+    /// Drain before: calls in flight fail.
+    pub async fn shutdown(&self) {
+        self.inner.registry.drain();
+        let all = u32::try_from(self.inner.options.children_max.get()).unwrap_or(u32::MAX);
+        // Children that are still starting give their places back too. The semaphore is never closed.
+        let _ = self.inner.places.acquire_many(all).await;
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.inner.registry.len()
+    }
+
+    /// How many children there are, also those that are starting or ending.
+    pub fn children(&self) -> usize {
+        self.inner.options.children_max.get().saturating_sub(self.inner.places.available_permits())
+    }
+
+    /// How the node is, as far as its children show.
+    pub fn alive(&self) -> Health {
+        match self.inner.health.load(Ordering::Relaxed) {
+            health if health == Health::Alive as u8 => Health::Alive,
+            health if health == Health::Failing as u8 => Health::Failing,
+            _ => Health::Unknown,
+        }
+    }
+}
+
+impl fmt::Debug for Stdio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stdio").field("program", &self.inner.options.program).finish_non_exhaustive()
+    }
+}
+
+type Reply = Result<Response<StdioBody>, UpstreamError>;
+
+impl Service<Request<Full<Bytes>>> for Stdio {
+    type Response = Response<StdioBody>;
+    type Error = UpstreamError;
+    type Future = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let Some(call) = head.extensions.get::<Arc<Call>>().cloned() else {
+                return Err(refuse(Reason::InvalidRequest, "the guard did not read this request"));
+            };
+            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let accepts_events = answer::accepts_events(&head.headers);
+            dispatch(&inner, Incoming { call: &call, body, accepts_events }).await
+        })
+    }
+}
+
+/// A message of a client's.
+struct Incoming<'a> {
+    call: &'a Call,
+    body: Bytes,
+    accepts_events: bool,
+}
+
+async fn dispatch(inner: &Inner, incoming: Incoming<'_>) -> Reply {
+    let call = incoming.call;
+    if call.revision.is_stateless() {
+        return Err(unsupported(call.revision));
+    }
+    match call.kind {
+        Kind::Request if call.method.is(Method::INITIALIZE) => initialize(inner, incoming).await,
+        Kind::Request => ask(inner, incoming).await,
+        Kind::Notification => notify(inner, incoming).await,
+        Kind::Response => respond(inner, incoming).await,
+        Kind::Listen => Listening::new(inner.find(call)?).map(|l| answer::events(StdioBody::listen(l))),
+        Kind::End => {
+            let session = inner.find(call)?;
+            inner.registry.remove(session.id());
+            session.end();
+            Ok(answer::empty(StatusCode::NO_CONTENT))
+        }
+    }
+}
+
+/// The node has sessions, so it speaks none of the stateless revisions.
+fn unsupported(revision: Revision) -> UpstreamError {
+    let supported: Vec<&str> =
+        Revision::ALL.iter().filter(|revision| !revision.is_stateless()).map(|revision| revision.as_str()).collect();
+    let detail = format!("the node supports {}", supported.join(", "));
+    let refusal = Refusal::new(Reason::UnsupportedVersion, detail)
+        .with("supported", supported)
+        .with("requested", revision.as_str());
+    UpstreamError::Refused(Box::new(refusal))
+}
+
+async fn initialize(inner: &Inner, incoming: Incoming<'_>) -> Reply {
+    if incoming.call.session.is_some() {
+        return Err(refuse(Reason::InvalidRequest, "the session is initialized already"));
+    }
+    let line = line(inner, incoming.body)?;
+    open(inner, id(incoming.call)?, line).await
+}
+
+async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
+    let Incoming { call, body, accepts_events } = incoming;
+    let session = inner.find(call)?;
+    let id = id(call)?;
+    let line = line(inner, body.clone())?;
+    // Progress comes as a stream, which not every client takes.
+    let progress_token = params(call, &body).filter(|_| accepts_events).and_then(progress_token);
+    let asking = Asking { id, progress_token, is_carrier: accepts_events };
+    let (waiting, first) = session.ask(asking, line, inner.options.first_byte).await?;
+    match first {
+        Event::Message(first) => Ok(answer::events(StdioBody::answer(waiting, id.into(), first))),
+        Event::End(End::Answered(line)) => Ok(answer::json(StdioBody::whole(line))),
+        Event::End(End::Cancelled) => Ok(answer::empty(StatusCode::ACCEPTED)),
+        Event::End(End::Broken | End::Closed) => Err(broken()),
+    }
+}
+
+async fn notify(inner: &Inner, incoming: Incoming<'_>) -> Reply {
+    let Incoming { call, body, .. } = incoming;
+    let session = inner.find(call)?;
+    session.tell(line(inner, body.clone())?, inner.options.first_byte).await?;
+    if call.method.is(Method::CANCELLED)
+        && let Some(id) = params(call, &body).and_then(cancelled_id)
+    {
+        session.converse(|conversation| conversation.cancel(id));
+    }
+    Ok(answer::empty(StatusCode::ACCEPTED))
+}
+
+async fn respond(inner: &Inner, incoming: Incoming<'_>) -> Reply {
+    let session = inner.find(incoming.call)?;
+    let line = line(inner, incoming.body)?;
+    let id = id(incoming.call)?;
+    if !session.converse(|conversation| conversation.take_asked(id)) {
+        return Err(refuse(Reason::InvalidRequest, "the response answers no request of the node's"));
+    }
+    session.tell(line, inner.options.first_byte).await?;
+    Ok(answer::empty(StatusCode::ACCEPTED))
+}
+
+/// The message as the node gets it.
+fn line(inner: &Inner, body: Bytes) -> Result<Bytes, UpstreamError> {
+    let body = inner.options.profile.to_node(body).map_err(|refusal| UpstreamError::Refused(Box::new(refusal)))?;
+    Ok(one_line(body))
+}
+
+fn id(call: &Call) -> Result<&str, UpstreamError> {
+    call.id.as_deref().ok_or_else(|| refuse(Reason::InvalidRequest, "`id` missing"))
+}
+
+fn params<'a>(call: &Call, body: &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(body.get(call.params.clone()?)?).ok()
+}

@@ -1,0 +1,381 @@
+//! The circuit and the node's breakers without any adapter: time is a number, results are chosen.
+#![expect(clippy::disallowed_methods, reason = "any instant will do as the start")]
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::circuit::{Circuit, Decision, Ticket};
+use super::node::{Ask, Change, NodeBreaker, Stop};
+use super::policy::{BreakerPolicy, BreakerSpec, InvalidBreaker};
+use super::state::Phase;
+use super::tools::TOOLS_MAX;
+use crate::outcome::{Outcome, Verdict};
+use crate::units::Span;
+
+const OPEN: Duration = Duration::from_secs(30);
+const NANO: Duration = Duration::from_nanos(1);
+
+fn circuit(now: Instant) -> Circuit {
+    Circuit::new(BreakerPolicy::default(), now)
+}
+
+fn admitted(circuit: &mut Circuit, is_safe: bool, now: Instant) -> Ticket {
+    match circuit.admit(is_safe, now) {
+        Decision::Admit(ticket) => ticket,
+        Decision::Refuse { retry_after } => panic!("refused for {retry_after:?}"),
+    }
+}
+
+fn refused(circuit: &mut Circuit, is_safe: bool, now: Instant) -> Duration {
+    match circuit.admit(is_safe, now) {
+        Decision::Admit(_) => panic!("admitted"),
+        Decision::Refuse { retry_after } => retry_after,
+    }
+}
+
+fn end(circuit: &mut Circuit, verdict: Verdict, now: Instant) {
+    let ticket = admitted(circuit, true, now);
+    circuit.settle(ticket, verdict, now);
+}
+
+fn tripped(now: Instant) -> Circuit {
+    let mut circuit = circuit(now);
+    for _ in 0..5 {
+        end(&mut circuit, Verdict::Failure, now);
+    }
+    assert_eq!(circuit.phase(), Phase::Tripped);
+    circuit
+}
+
+#[test]
+fn failures_in_a_row_trip_it_and_one_success_breaks_the_row() {
+    let now = Instant::now();
+    let mut circuit = circuit(now);
+    for verdict in [Verdict::Failure; 4].into_iter().chain([Verdict::Success]).chain([Verdict::Failure; 3]) {
+        end(&mut circuit, verdict, now);
+    }
+    assert_eq!(circuit.phase(), Phase::Passing);
+    let mut circuit = tripped(now);
+    assert_eq!(refused(&mut circuit, true, now), OPEN);
+}
+
+#[test]
+fn what_is_unknown_neither_breaks_a_row_nor_lengthens_it() {
+    let now = Instant::now();
+    let mut circuit = circuit(now);
+    for _ in 0..4 {
+        end(&mut circuit, Verdict::Failure, now);
+        end(&mut circuit, Verdict::Unknown, now);
+    }
+    assert_eq!(circuit.phase(), Phase::Passing);
+    end(&mut circuit, Verdict::Failure, now);
+    assert_eq!(circuit.phase(), Phase::Tripped);
+}
+
+#[test]
+fn the_failure_rate_trips_it_only_with_enough_calls_in_the_window() {
+    let start = Instant::now();
+    let mut circuit = circuit(start);
+    for _ in 0..4 {
+        end(&mut circuit, Verdict::Failure, start);
+        end(&mut circuit, Verdict::Success, start);
+    }
+    end(&mut circuit, Verdict::Success, start);
+    assert_eq!(circuit.phase(), Phase::Passing, "9 calls are too few");
+    let later = start + Duration::from_secs(11);
+    end(&mut circuit, Verdict::Failure, later);
+    assert_eq!(circuit.phase(), Phase::Passing, "the 9 are forgotten");
+    for _ in 0..4 {
+        end(&mut circuit, Verdict::Success, later);
+        end(&mut circuit, Verdict::Failure, later);
+    }
+    assert_eq!(circuit.phase(), Phase::Passing, "again 9");
+    end(&mut circuit, Verdict::Failure, later);
+    assert_eq!(circuit.phase(), Phase::Tripped, "6 of 10");
+}
+
+#[test]
+fn two_good_probes_one_after_the_other_let_calls_pass_again() {
+    let start = Instant::now();
+    let mut circuit = tripped(start);
+    let now = start + OPEN;
+    let probe = admitted(&mut circuit, true, now);
+    assert!(refused(&mut circuit, true, now) <= Duration::from_secs(1));
+    circuit.settle(probe, Verdict::Success, now);
+    assert_eq!(circuit.phase(), Phase::Probing);
+    end(&mut circuit, Verdict::Success, now);
+    assert_eq!(circuit.phase(), Phase::Passing);
+}
+
+#[test]
+fn the_open_time_grows_while_probes_fail_and_starts_anew_after_recovery() {
+    let mut now = Instant::now();
+    let mut circuit = tripped(now);
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        now += refused(&mut circuit, true, now);
+        end(&mut circuit, Verdict::Failure, now);
+        waits.push(refused(&mut circuit, true, now).as_secs());
+    }
+    assert_eq!(waits, [60, 120, 240, 300, 300, 300]);
+    now += refused(&mut circuit, true, now);
+    end(&mut circuit, Verdict::Success, now);
+    end(&mut circuit, Verdict::Success, now);
+    for _ in 0..5 {
+        end(&mut circuit, Verdict::Failure, now);
+    }
+    assert_eq!(refused(&mut circuit, true, now), OPEN);
+}
+
+#[test]
+fn a_cancelled_probe_gives_its_place_back() {
+    let start = Instant::now();
+    let mut circuit = tripped(start);
+    let now = start + OPEN;
+    end(&mut circuit, Verdict::Unknown, now);
+    let _probe = admitted(&mut circuit, true, now);
+}
+
+#[test]
+fn a_probe_that_hangs_loses_its_place_and_its_late_result_is_ignored() {
+    let start = Instant::now();
+    let mut circuit = tripped(start);
+    let hung = admitted(&mut circuit, true, start + OPEN);
+    assert!(refused(&mut circuit, true, start + OPEN * 2 - NANO) == NANO);
+    let next = admitted(&mut circuit, true, start + OPEN * 2);
+    circuit.settle(hung, Verdict::Failure, start + OPEN * 2);
+    assert_eq!(circuit.phase(), Phase::Probing);
+    circuit.settle(next, Verdict::Success, start + OPEN * 2);
+    end(&mut circuit, Verdict::Success, start + OPEN * 2);
+    assert_eq!(circuit.phase(), Phase::Passing);
+}
+
+#[test]
+fn results_of_calls_from_before_it_tripped_say_nothing_about_probes() {
+    let start = Instant::now();
+    let mut circuit = circuit(start);
+    let early: Vec<_> = (0..3).map(|_| admitted(&mut circuit, true, start)).collect();
+    for _ in 0..5 {
+        end(&mut circuit, Verdict::Failure, start);
+    }
+    let now = start + OPEN;
+    let probe = admitted(&mut circuit, true, now);
+    for ticket in early {
+        circuit.settle(ticket, Verdict::Success, now);
+    }
+    assert_eq!(circuit.phase(), Phase::Probing);
+    circuit.settle(probe, Verdict::Failure, now);
+    assert_eq!(circuit.phase(), Phase::Tripped);
+}
+
+#[test]
+fn an_unsafe_call_leaves_the_probe_to_safe_ones_for_a_quarter_of_the_open_time() {
+    let start = Instant::now();
+    let mut circuit = tripped(start);
+    let now = start + OPEN;
+    let _ = refused(&mut circuit, true, now - NANO);
+    let wait = refused(&mut circuit, false, now);
+    assert_eq!(wait, OPEN / 4);
+    assert_eq!(refused(&mut circuit, false, now + wait - NANO), NANO);
+    let _probe = admitted(&mut circuit, false, now + wait);
+}
+
+#[test]
+fn an_unsafe_call_may_probe_at_once_where_no_safe_one_was_seen_in_the_window() {
+    let start = Instant::now();
+    let mut circuit = tripped(start);
+    let _probe = admitted(&mut circuit, false, start + OPEN);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Wait(u64),
+    Call { is_safe: bool },
+    End { which: usize, verdict: Verdict },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let verdict = prop_oneof![1 => Just(Verdict::Success), 3 => Just(Verdict::Failure), 1 => Just(Verdict::Unknown)];
+    prop_oneof![
+        1 => (0_u64..20_000).prop_map(Op::Wait),
+        2 => any::<bool>().prop_map(|is_safe| Op::Call { is_safe }),
+        3 => (any::<usize>(), verdict).prop_map(|(which, verdict)| Op::End { which, verdict }),
+    ]
+}
+
+proptest! {
+    /// Whatever happens: no call passes a tripped breaker, at most one probe in its time is out, every wait is above zero and
+    /// bounded, and a caller that waits as told finds the place free or another that has it.
+    #[test]
+    fn invariants_hold_for_any_sequence(ops in prop::collection::vec(op(), 1..300)) {
+        let mut now = Instant::now();
+        let mut circuit = circuit(now);
+        let mut out: Vec<(Ticket, Option<Instant>)> = Vec::new();
+        let mut shut_until = None;
+        for op in ops {
+            match op {
+                Op::Wait(ms) => now += Duration::from_millis(ms),
+                Op::Call { is_safe } => match circuit.admit(is_safe, now) {
+                    Decision::Admit(ticket) => {
+                        prop_assert!(shut_until.is_none_or(|until| until <= now), "passed while tripped");
+                        let probe_since = (circuit.phase() == Phase::Probing).then_some(now);
+                        out.push((ticket, probe_since));
+                    }
+                    Decision::Refuse { retry_after } => {
+                        prop_assert!(!retry_after.is_zero() && retry_after <= OPEN * 10);
+                        prop_assert_ne!(circuit.phase(), Phase::Passing);
+                        if circuit.phase() == Phase::Tripped {
+                            shut_until = Some(now + retry_after);
+                        }
+                    }
+                },
+                Op::End { which, verdict } if !out.is_empty() => {
+                    let (ticket, _) = out.swap_remove(which % out.len());
+                    circuit.settle(ticket, verdict, now);
+                }
+                Op::End { .. } => {}
+            }
+            let in_time = out.iter().filter(|(_, since)| since.is_some_and(|since| now < since + OPEN)).count();
+            prop_assert!(in_time <= 1 || circuit.phase() == Phase::Passing, "{in_time} probes at once");
+        }
+    }
+
+    /// A safe call that waits exactly as long as it was told is let through, and one nanosecond less is not enough.
+    #[test]
+    fn the_promised_wait_is_exact(failed_probes in 0_usize..8, asked_after_ms in 0_u64..29_999) {
+        let mut now = Instant::now();
+        let mut circuit = tripped(now);
+        for _ in 0..failed_probes {
+            now += refused(&mut circuit, true, now);
+            end(&mut circuit, Verdict::Failure, now);
+        }
+        now += Duration::from_millis(asked_after_ms);
+        let on_time = now + refused(&mut circuit, true, now);
+        prop_assert_eq!(refused(&mut circuit, true, on_time - NANO), NANO);
+        let _probe = admitted(&mut circuit, true, on_time);
+    }
+}
+
+fn node(now: Instant) -> NodeBreaker {
+    NodeBreaker::new(BreakerPolicy::default(), now)
+}
+
+fn call(node: &mut NodeBreaker, tool: &str, outcome: Outcome, now: Instant) -> Result<(), Stop> {
+    let pass = node.admit(Ask { tool: Some(tool), is_safe: false }, now)?;
+    node.settle(pass, outcome, now);
+    Ok(())
+}
+
+#[test]
+fn a_failing_tool_trips_its_own_breaker_and_no_other() {
+    let now = Instant::now();
+    let mut node = node(now);
+    for _ in 0..5 {
+        call(&mut node, "bad", Outcome::ServerError(-32603), now).unwrap();
+    }
+    assert_eq!(call(&mut node, "bad", Outcome::Ok, now), Err(Stop { by_tool: true, retry_after: OPEN }));
+    call(&mut node, "good", Outcome::Ok, now).unwrap();
+    assert_eq!(node.take_changes(), [Change { tool: Some("bad".into()), phase: Phase::Tripped }]);
+    assert_eq!(node.take_changes(), []);
+}
+
+#[test]
+fn a_tools_own_error_and_a_callers_mistake_are_no_failures() {
+    let now = Instant::now();
+    let mut node = node(now);
+    for outcome in [Outcome::ToolError, Outcome::RpcError(-32602), Outcome::HttpRefused(404)] {
+        for _ in 0..20 {
+            call(&mut node, "picky", outcome, now).unwrap();
+        }
+    }
+    assert_eq!(node.take_changes(), []);
+}
+
+#[test]
+fn a_node_that_cannot_be_reached_trips_for_all_calls_and_blames_no_tool() {
+    let now = Instant::now();
+    let mut node = node(now);
+    for _ in 0..5 {
+        call(&mut node, "any", Outcome::Unreachable, now).unwrap();
+    }
+    assert_eq!(call(&mut node, "other", Outcome::Ok, now), Err(Stop { by_tool: false, retry_after: OPEN }));
+    assert_eq!(node.take_changes(), [Change { tool: None, phase: Phase::Tripped }]);
+}
+
+#[test]
+fn a_nodes_probe_that_the_tools_breaker_refuses_leaves_the_place_to_others() {
+    let start = Instant::now();
+    let mut node = node(start);
+    for _ in 0..5 {
+        call(&mut node, "bad", Outcome::TimedOut, start).unwrap();
+    }
+    let now = start + OPEN;
+    let _tool_probe = node.tools_for_test().admit("bad", false, now, &mut Vec::new()).unwrap();
+    assert!(call(&mut node, "bad", Outcome::Ok, now).unwrap_err().by_tool);
+    call(&mut node, "good", Outcome::Ok, now).unwrap();
+}
+
+#[test]
+fn a_full_table_forgets_the_least_recently_used_passing_tool() {
+    let now = Instant::now();
+    let mut node = node(now);
+    for number in 0..TOOLS_MAX + 10 {
+        for _ in 0..4 {
+            call(&mut node, &format!("tool-{number}"), Outcome::ServerError(-32603), now).unwrap();
+        }
+    }
+    assert_eq!(node.tools_for_test().len(), TOOLS_MAX);
+    call(&mut node, &format!("tool-{}", TOOLS_MAX), Outcome::ServerError(-32603), now).unwrap();
+    assert_eq!(node.take_changes().len(), 1, "a recent tool was remembered with its four failures");
+    call(&mut node, "tool-0", Outcome::ServerError(-32603), now).unwrap();
+    assert_eq!(node.take_changes(), [], "the oldest was forgotten");
+}
+
+#[test]
+fn a_table_full_of_tripped_tools_gives_new_ones_no_breaker_until_some_are_stale() {
+    let start = Instant::now();
+    let mut node = node(start);
+    let trip = |node: &mut NodeBreaker, tool: &str, now| {
+        for _ in 0..5 {
+            call(node, tool, Outcome::ServerError(-32603), now).unwrap();
+        }
+        node.take_changes()
+    };
+    for number in 0..TOOLS_MAX {
+        assert_eq!(trip(&mut node, &format!("tool-{number}"), start).len(), 1);
+    }
+    assert_eq!(trip(&mut node, "late", start), []);
+    let stale = start + OPEN + OPEN * 10;
+    let changes = trip(&mut node, "late", stale);
+    let phases: Vec<_> = changes.iter().map(|change| (change.tool.as_deref().unwrap_or(""), change.phase)).collect();
+    assert_eq!(phases, [("tool-0", Phase::Passing), ("late", Phase::Tripped)]);
+    assert_eq!(node.tools_for_test().len(), TOOLS_MAX);
+}
+
+#[test]
+fn a_tool_name_longer_than_mcp_allows_gets_no_breaker() {
+    let now = Instant::now();
+    let mut node = node(now);
+    call(&mut node, &"x".repeat(129), Outcome::Ok, now).unwrap();
+    assert_eq!(node.tools_for_test().len(), 0);
+}
+
+#[test]
+fn a_policy_that_cannot_be_meant_says_what_is_allowed() {
+    let bad = |spec| BreakerPolicy::try_from(spec).unwrap_err();
+    let spec = BreakerSpec::default();
+    assert_eq!(bad(BreakerSpec { failure_rate: 0.0, ..spec }), InvalidBreaker::FailureRate(0.0));
+    assert!(bad(BreakerSpec { failure_rate: f64::NAN, ..spec }).to_string().starts_with("failure_rate is NaN"));
+    let zero = Span(Duration::ZERO);
+    assert_eq!(bad(BreakerSpec { open: zero, ..spec }).to_string(), "open is 0s: allowed is 10ms to 1h");
+    assert_eq!(bad(BreakerSpec { window: zero, ..spec }).to_string(), "window is 0s: allowed is 100ms to 1h");
+}
+
+#[test]
+fn the_written_defaults_are_those_of_the_contract() {
+    let written = r#"{"consecutive_failures":5,"failure_rate":0.5,"window":"10s","minimum_calls":10,"open":"30s","half_open_successes":2}"#;
+    assert_eq!(serde_json::to_string(&BreakerPolicy::default()).unwrap(), written);
+    assert_eq!(serde_json::from_str::<BreakerPolicy>("{}").unwrap(), BreakerPolicy::default());
+    assert!(serde_json::from_str::<BreakerPolicy>(r#"{"opne":"30s"}"#).is_err());
+}

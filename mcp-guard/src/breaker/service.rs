@@ -1,0 +1,137 @@
+//! [`Breaker`]: asks before a call is forwarded, and settles it exactly once.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::node::{Ask, NodeBreaker, Pass, Stop};
+use super::policy::BreakerPolicy;
+use super::report::Report;
+use super::state::Phase;
+use crate::call::{Call, Kind, Method};
+use crate::middleware::{Answer, Handler, McpRequest, clock};
+use crate::outcome::Outcome;
+use crate::refusal::{Reason, Refusal};
+use crate::retry::Repeat;
+
+/// Refuses calls of a node, or of a tool, that keeps failing. Made by [`BreakerLayer`](super::BreakerLayer).
+pub struct Breaker<H> {
+    next: H,
+    shared: Arc<Shared>,
+}
+
+impl<H> Breaker<H> {
+    pub(super) fn new(next: H, shared: Arc<Shared>) -> Self {
+        Self { next, shared }
+    }
+}
+
+impl<H: Clone> Clone for Breaker<H> {
+    fn clone(&self) -> Self {
+        Self { next: self.next.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<H> fmt::Debug for Breaker<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker").field("node", &self.shared.node).finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> Handler for Breaker<H> {
+    type Body = H::Body;
+
+    async fn handle(&self, request: McpRequest) -> Answer<H::Body> {
+        let call = Arc::clone(&request.call);
+        let permit = match Permit::ask(&self.shared, &call) {
+            Ok(permit) => permit,
+            Err(stop) => return Answer::refuse(&self.shared.refusal(stop, &call), &call),
+        };
+        let mut answer = self.next.handle(request).await;
+        if answer.outcome().is_none() && stays_open(&call) {
+            permit.settle(Outcome::Ok);
+        } else {
+            answer.on_end(move |outcome| permit.settle(outcome));
+        }
+        answer
+    }
+}
+
+/// Whether the answer to `call` is a stream that ends when the client leaves, so that its beginning is what counts.
+fn stays_open(call: &Call) -> bool {
+    call.kind == Kind::Listen || call.method.is(Method::SUBSCRIPTIONS_LISTEN)
+}
+
+/// What all services of one layer share.
+pub(super) struct Shared {
+    node: Arc<str>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    breaker: NodeBreaker,
+    report: Report,
+}
+
+impl Shared {
+    pub(super) fn new(policy: BreakerPolicy, node: Arc<str>) -> Self {
+        let mut report = Report::new(Arc::clone(&node));
+        report.set("", Phase::Passing);
+        let breaker = NodeBreaker::new(policy, clock::now());
+        Self { node, inner: Mutex::new(Inner { breaker, report }) }
+    }
+
+    pub(super) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Runs `f` under the lock, and reports what changed before another call can change it again.
+    fn with<T>(&self, f: impl FnOnce(&mut NodeBreaker) -> T) -> T {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = &mut *inner;
+        let value = f(&mut inner.breaker);
+        for change in inner.breaker.take_changes() {
+            inner.report.change(&change);
+        }
+        value
+    }
+
+    fn refusal(&self, stop: Stop, call: &Call) -> Refusal {
+        let detail = match call.tool().filter(|_| stop.by_tool) {
+            Some(tool) => format!("tool `{tool}` of node `{}` keeps failing", self.node),
+            None => format!("node `{}` keeps failing", self.node),
+        };
+        Refusal::new(Reason::BreakerOpen, detail).retry_after(stop.retry_after)
+    }
+}
+
+/// A call that was let through. Settled once: with an outcome, or as cancelled when it is dropped.
+struct Permit {
+    shared: Arc<Shared>,
+    pass: Option<Pass>,
+}
+
+impl Permit {
+    fn ask(shared: &Arc<Shared>, call: &Call) -> Result<Self, Stop> {
+        let ask = Ask { tool: call.tool(), is_safe: Repeat::of_method(call).is_safe() };
+        let now = clock::now();
+        let pass = shared.with(|breaker| breaker.admit(ask, now))?;
+        Ok(Self { shared: Arc::clone(shared), pass: Some(pass) })
+    }
+
+    fn settle(mut self, outcome: Outcome) {
+        self.finish(outcome);
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        if let Some(pass) = self.pass.take() {
+            let now = clock::now();
+            self.shared.with(|breaker| breaker.settle(pass, outcome, now));
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.finish(Outcome::Cancelled);
+    }
+}

@@ -1,0 +1,121 @@
+//! The breakers of a node's tools, in a table that cannot outgrow its bound.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::circuit::{Circuit, Decision, Ticket};
+use super::node::Change;
+use super::policy::BreakerPolicy;
+use super::state::Phase;
+use crate::outcome::Verdict;
+
+/// Breakers by tool name.
+///
+/// When the table is full, the breaker that was used least recently among the forgettable ones (calls pass, or nobody came for longer
+/// than it may stay tripped) makes room. If there is none, a new tool gets no breaker of its own: the node's still holds.
+#[derive(Debug)]
+pub(super) struct Tools {
+    policy: BreakerPolicy,
+    by_name: HashMap<Arc<str>, Entry>,
+    /// Counts admissions: the time of "least recently", and what tells a breaker from an earlier one of the same name.
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    circuit: Circuit,
+    born: u64,
+    used: u64,
+}
+
+/// A tool call that was let through.
+#[derive(Debug)]
+pub(super) struct ToolTicket {
+    tool: Arc<str>,
+    born: u64,
+    ticket: Ticket,
+}
+
+impl Tools {
+    pub(super) fn new(policy: BreakerPolicy) -> Self {
+        Self { policy, by_name: HashMap::new(), turn: 0 }
+    }
+
+    /// Lets a call of `tool` through, with no ticket if the tool has no breaker, or says how long to wait.
+    pub(super) fn admit(
+        &mut self,
+        tool: &str,
+        is_safe: bool,
+        now: Instant,
+        changes: &mut Vec<Change>,
+    ) -> Result<Option<ToolTicket>, Duration> {
+        if !self.by_name.contains_key(tool) && !self.insert(tool, now, changes) {
+            return Ok(None);
+        }
+        self.turn += 1;
+        let Some((name, _)) = self.by_name.get_key_value(tool) else {
+            return Ok(None);
+        };
+        let name = Arc::clone(name);
+        let Some(entry) = self.by_name.get_mut(tool) else {
+            return Ok(None);
+        };
+        entry.used = self.turn;
+        let before = entry.circuit.phase();
+        let decision = entry.circuit.admit(is_safe, now);
+        changes.extend(change(&name, before, entry.circuit.phase()));
+        match decision {
+            Decision::Admit(ticket) => Ok(Some(ToolTicket { tool: name, born: entry.born, ticket })),
+            Decision::Refuse { retry_after } => Err(retry_after),
+        }
+    }
+
+    /// Takes note of how a call ended. A breaker that was forgotten meanwhile is not brought back.
+    pub(super) fn settle(&mut self, ticket: ToolTicket, verdict: Verdict, now: Instant) -> Option<Change> {
+        let entry = self.by_name.get_mut(&ticket.tool).filter(|entry| entry.born == ticket.born)?;
+        let before = entry.circuit.phase();
+        entry.circuit.settle(ticket.ticket, verdict, now);
+        change(&ticket.tool, before, entry.circuit.phase())
+    }
+
+    /// Makes a breaker for `tool`, or says that it gets none.
+    fn insert(&mut self, tool: &str, now: Instant, changes: &mut Vec<Change>) -> bool {
+        if TOOL_NAME_BYTES_MAX < tool.len() {
+            return false;
+        }
+        if TOOLS_MAX <= self.by_name.len() {
+            match self.evict(now) {
+                Some(change) => changes.extend(change),
+                None => return false,
+            }
+        }
+        let entry = Entry { circuit: Circuit::new(self.policy, now), born: self.turn, used: self.turn };
+        self.by_name.insert(tool.into(), entry);
+        true
+    }
+
+    /// Forgets one breaker, and what that changes; `None` if none can be spared. Looks at all of them: the table is small.
+    fn evict(&mut self, now: Instant) -> Option<Option<Change>> {
+        let forgettable = self.by_name.iter().filter(|(_, entry)| entry.circuit.is_forgettable(now));
+        let (name, _) = forgettable.min_by_key(|(_, entry)| entry.used)?;
+        let name = Arc::clone(name);
+        let entry = self.by_name.remove(&name)?;
+        Some(change(&name, entry.circuit.phase(), Phase::Passing))
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+}
+
+fn change(tool: &Arc<str>, before: Phase, after: Phase) -> Option<Change> {
+    (before != after).then(|| Change { tool: Some(Arc::clone(tool)), phase: after })
+}
+
+/// The most tools of one node that have a breaker of their own; some 400 bytes each. Nodes with more are not known.
+pub const TOOLS_MAX: usize = 1024;
+
+/// The longest name of a tool that gets a breaker of its own: what 2025-11-25 allows a tool name to be.
+pub const TOOL_NAME_BYTES_MAX: usize = 128;

@@ -1,0 +1,46 @@
+//! Messages of the node for which nobody listens yet.
+
+use std::collections::VecDeque;
+
+use super::outlet::Message;
+
+/// Most messages that wait for a stream. At the bound the oldest notification goes, or else the oldest request.
+pub const HELD_MESSAGES_MAX: usize = 100;
+
+/// Most bytes of messages that wait for a stream. At the bound as with [`HELD_MESSAGES_MAX`].
+pub const HELD_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    messages: VecDeque<Message>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Keeps `message`, and gives back what had to go for it.
+    pub(super) fn push(&mut self, message: Message) -> Vec<Message> {
+        self.bytes += message.line.len();
+        self.messages.push_back(message);
+        let mut gone = Vec::new();
+        while self.messages.len() > HELD_MESSAGES_MAX || self.bytes > HELD_BYTES_MAX {
+            let oldest = self.messages.iter().position(|message| message.id.is_none()).unwrap_or(0);
+            gone.extend(self.take(oldest));
+        }
+        gone
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Message> {
+        self.take(0)
+    }
+
+    pub(super) fn unpop(&mut self, message: Message) {
+        self.bytes += message.line.len();
+        self.messages.push_front(message);
+    }
+
+    fn take(&mut self, at: usize) -> Option<Message> {
+        let message = self.messages.remove(at)?;
+        self.bytes -= message.line.len();
+        Some(message)
+    }
+}
