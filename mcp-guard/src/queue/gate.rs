@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::limit::Ending;
 use super::line::Ticket;
 use super::meters::Meters;
 use super::node_queue::{Levels, Look, NodeQueue, Notice, Place, Shed, Why};
@@ -138,9 +137,7 @@ impl Permit {
     /// Gives the place back from a `call` that ended with `outcome`.
     pub(super) fn settle(mut self, call: &Call, outcome: Outcome) {
         let Some(place) = self.place.take() else { return };
-        let now = clock::now();
-        let ending = Ending::of(outcome, now.saturating_duration_since(place.taken_at()));
-        self.gate.run(|queue| queue.finish(place, Some((call, ending)), now));
+        self.gate.run(|queue| queue.finish(place, Some((call, outcome)), clock::now()));
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::class::Client;
 
-/// Names a waiter; a later one is larger.
+/// Names a call that waits; a later one is larger.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Ticket(pub(super) u64);
+pub struct Ticket(pub(super) u64);
 
 /// Waiters of several clients: each client in turn, and within a client the one that came first.
 ///

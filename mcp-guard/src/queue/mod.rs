@@ -68,15 +68,19 @@ mod meters;
 #[cfg(feature = "tower")]
 mod service;
 
-#[cfg(all(test, feature = "tower"))]
+#[cfg(test)]
+#[cfg(feature = "tower")]
 mod stream_tests;
 #[cfg(test)]
 mod testing;
-#[cfg(all(test, feature = "tower"))]
+#[cfg(test)]
+#[cfg(feature = "tower")]
 mod tests;
 
 #[cfg(feature = "tower")]
 pub use layer::QueueLayer;
+pub use line::Ticket;
+pub use node_queue::{Levels, Look, NodeQueue, Notice, Place, Shed, Why};
 pub use policy::{CONCURRENCY_MAX, InvalidQueue, QueuePolicy, WAIT_MAX, WAITING_MAX};
 #[cfg(feature = "tower")]
 pub use service::Queue;

@@ -12,14 +12,16 @@ use super::tool_caps::{CapKey, Taken, ToolCaps};
 use super::waiting::{Stage, Waiter, WaitingRoom};
 use crate::call::Call;
 use crate::config::ToolPolicy;
+use crate::outcome::Outcome;
 
 /// Admits calls, lets others wait, and refuses the rest. `W` is whatever wakes a waiter.
 ///
 /// A call with a capped tool takes its tool's place first and then stands in line for the node, so one that waits for
-/// its tool is in nobody's way. Every call that [`wait`](Self::wait) lets in ends in exactly one way: a [`Notice`], a
+/// its tool is in nobody's way. The queue holds no clock and wakes nobody: after each operation the caller passes on what
+/// [`take_notices`](Self::take_notices) has, and each waiter [`look`](Self::look)s up when it was told to. Every call that [`wait`](Self::wait) lets in ends in exactly one way: a [`Notice`], a
 /// [`Look::TimedOut`], or [`leave`](Self::leave).
 #[derive(Debug)]
-pub(super) struct NodeQueue<W> {
+pub struct NodeQueue<W> {
     policy: QueuePolicy,
     limit: Limit,
     in_flight: u32,
@@ -33,36 +35,42 @@ pub(super) struct NodeQueue<W> {
 /// A place on the node, and one at the tool where that has a cap. Must be given back with [`NodeQueue::finish`].
 #[derive(Debug, Eq, PartialEq)]
 #[must_use]
-pub(super) struct Place {
+pub struct Place {
     cap: Option<CapKey>,
     taken_at: Instant,
 }
 
 impl Place {
     /// When the call got it, which is when its run time starts to count.
-    pub(super) fn taken_at(&self) -> Instant {
+    pub fn taken_at(&self) -> Instant {
         self.taken_at
     }
 }
 
 /// What a waiter must be told.
 #[derive(Debug)]
-pub(super) struct Notice<W> {
-    pub(super) wake: W,
-    pub(super) word: Result<Place, Shed>,
+#[non_exhaustive]
+pub struct Notice<W> {
+    /// Who is told.
+    pub wake: W,
+    /// Its place, or why it gets none.
+    pub word: Result<Place, Shed>,
 }
 
 /// A call that is not admitted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Shed {
-    pub(super) why: Why,
+#[non_exhaustive]
+pub struct Shed {
+    /// Why.
+    pub why: Why,
     /// When there may be a place, by how fast places come free now.
-    pub(super) retry_after: Duration,
+    pub retry_after: Duration,
 }
 
 /// Why a call is not admitted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Why {
+#[non_exhaustive]
+pub enum Why {
     /// No room to wait in, or another call had a better claim to it.
     Full,
     /// No place came free in time.
@@ -71,7 +79,8 @@ pub(super) enum Why {
 
 /// What became of a waiter that looks up.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Look {
+#[non_exhaustive]
+pub enum Look {
     /// It has been told, or is just being told.
     Told,
     /// It still waits; it must look up again at this instant.
@@ -82,15 +91,19 @@ pub(super) enum Look {
 
 /// How the queue stands, for the metrics.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Levels {
-    pub(super) in_flight: u32,
-    pub(super) waiting: u32,
-    pub(super) limit: u32,
+#[non_exhaustive]
+pub struct Levels {
+    /// Calls that hold a place.
+    pub in_flight: u32,
+    /// Calls that wait for one.
+    pub waiting: u32,
+    /// Calls that may hold one.
+    pub limit: u32,
 }
 
 impl<W> NodeQueue<W> {
     /// An empty queue.
-    pub(super) fn new(policy: QueuePolicy, tools: &[ToolPolicy]) -> Self {
+    pub fn new(policy: QueuePolicy, tools: &[ToolPolicy]) -> Self {
         Self {
             limit: Limit::new(&policy),
             policy,
@@ -104,7 +117,7 @@ impl<W> NodeQueue<W> {
     }
 
     /// Admits `call` if there is a place and nobody has a better claim to it.
-    pub(super) fn admit(&mut self, call: &Call, now: Instant) -> Option<Place> {
+    pub fn admit(&mut self, call: &Call, now: Instant) -> Option<Place> {
         self.turn(self.in_flight + 1, now);
         if self.in_flight >= self.limit.get() || !self.room.nobody_waits_for_the_node() {
             return None;
@@ -123,13 +136,7 @@ impl<W> NodeQueue<W> {
     /// # Errors
     ///
     /// [`Why::Full`] without room; [`Why::Timeout`] if the caller's deadline is over.
-    pub(super) fn wait(
-        &mut self,
-        call: &Call,
-        deadline: Option<Instant>,
-        wake: W,
-        now: Instant,
-    ) -> Result<Ticket, Shed> {
+    pub fn wait(&mut self, call: &Call, deadline: Option<Instant>, wake: W, now: Instant) -> Result<Ticket, Shed> {
         let (client, priority) = (Client::of(call), Priority::of(call));
         let allowed = now + self.standing.wait_allowed(&self.policy, now);
         let deadline = deadline.map_or(allowed, |deadline| deadline.min(allowed));
@@ -154,7 +161,7 @@ impl<W> NodeQueue<W> {
     }
 
     /// Says what became of `ticket`.
-    pub(super) fn look(&mut self, ticket: Ticket, now: Instant) -> Look {
+    pub fn look(&mut self, ticket: Ticket, now: Instant) -> Look {
         self.turn(self.in_flight, now);
         match self.room.deadline(ticket) {
             None => Look::Told,
@@ -174,15 +181,16 @@ impl<W> NodeQueue<W> {
     }
 
     /// The caller of `ticket` left. Nothing happens if it was told already: then it has a [`Place`] to give back, or none.
-    pub(super) fn leave(&mut self, ticket: Ticket, now: Instant) {
+    pub fn leave(&mut self, ticket: Ticket, now: Instant) {
         if self.take_out(ticket, now).is_some() {
             self.dispatch(now);
         }
     }
 
-    /// Takes `place` back from a `call` that ended like this.
-    pub(super) fn finish(&mut self, place: Place, ended: Option<(&Call, Ending)>, now: Instant) {
-        if let Some((call, ending)) = ended {
+    /// Takes `place` back from a call. The limit learns from how it ended, if that is known.
+    pub fn finish(&mut self, place: Place, ended: Option<(&Call, Outcome)>, now: Instant) {
+        if let Some((call, outcome)) = ended {
+            let ending = Ending::of(outcome, now.saturating_duration_since(place.taken_at));
             self.limit.observe(call, ending, self.in_flight, now);
         }
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -194,12 +202,12 @@ impl<W> NodeQueue<W> {
     }
 
     /// What must be told to whom. To be asked after each of the other operations.
-    pub(super) fn take_notices(&mut self) -> Vec<Notice<W>> {
+    pub fn take_notices(&mut self) -> Vec<Notice<W>> {
         std::mem::take(&mut self.notices)
     }
 
     /// How the queue stands.
-    pub(super) fn levels(&self) -> Levels {
+    pub fn levels(&self) -> Levels {
         let waiting = u32::try_from(self.room.len()).unwrap_or(u32::MAX);
         Levels { in_flight: self.in_flight, waiting, limit: self.limit.get() }
     }

@@ -3,7 +3,6 @@
 use std::num::NonZeroU32;
 
 use super::*;
-use crate::outcome::Outcome;
 use crate::queue::testing::{MS, call, cap, from, start, tool};
 
 const WAITING: u32 = 4;
@@ -232,8 +231,7 @@ fn the_limit_learns_from_how_calls_end() {
         for _ in 0..50 {
             let places: Vec<_> = std::iter::from_fn(|| queue.admit(&call("ping"), *now)).collect();
             *now += 30 * MS;
-            let ending = Ending::of(outcome, 30 * MS);
-            places.into_iter().for_each(|place| queue.finish(place, Some((&call("ping"), ending)), *now));
+            places.into_iter().for_each(|place| queue.finish(place, Some((&call("ping"), outcome)), *now));
         }
         queue.levels().limit
     };
