@@ -100,9 +100,8 @@ impl Model {
     fn finish(&mut self, which: prop::sample::Index, ending: u8) {
         let Some(name) = pick(self.running.keys(), which) else { return };
         let (message, place) = self.running.remove(&name).unwrap();
-        let endings =
-            [None, Some(Ending::Answered(3 * MS)), Some(Ending::Answered(300 * MS)), Some(Ending::Overloaded)];
-        let ending = endings[usize::from(ending)].map(|ending| (&message, ending));
+        let outcomes = [None, Some(Outcome::Ok), Some(Outcome::RpcError(-32602)), Some(Outcome::TimedOut)];
+        let ending = outcomes[usize::from(ending)].map(|outcome| (&message, outcome));
         self.queue.finish(place, ending, self.now);
         self.ended += 1;
         self.hear();
