@@ -125,9 +125,11 @@ where
         };
         let connection = self.builder.serve_connection(TokioIo::new(stream), served);
         let mut connection = std::pin::pin!(connection);
+        // A connection that came too late stays open for the one answer that says so.
+        let turned_away = self.connections.drain.is_draining();
         let result = tokio::select! {
             result = connection.as_mut() => result,
-            () = self.connections.drain.begun() => {
+            () = self.connections.drain.begun(), if !turned_away => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -187,7 +189,8 @@ fn turned_away<B>(too_many: bool) -> Response<DrainedBody<B>> {
     let refusal = refusal.retry_after(Duration::from_secs(1));
     let body = refusal.body(None).unwrap_or_default();
     let mut response = Response::new(DrainedBody::Whole(Full::from(body)));
-    *response.status_mut() = if too_many { http::StatusCode::TOO_MANY_REQUESTS } else { http::StatusCode::SERVICE_UNAVAILABLE };
+    *response.status_mut() =
+        if too_many { http::StatusCode::TOO_MANY_REQUESTS } else { http::StatusCode::SERVICE_UNAVAILABLE };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -1,4 +1,19 @@
-//! .
+//! mcp-guard in front of an MCP server that nobody changes.
+//!
+//! This crate composes and decides nothing: pingora hosts ([`host`]), hyper serves ([`connection`]), the layers of
+//! `mcp-guard` guard ([`stack`]), and the innermost service is the node ([`upstream`]).
 
+pub mod admin;
 pub mod cli;
+pub mod config;
+pub mod connection;
+pub mod demo;
+pub mod drain;
+pub mod health;
+pub mod host;
+pub mod metrics_page;
+pub mod probe;
+pub mod run;
+pub mod stack;
+pub mod telemetry;
 pub mod upstream;

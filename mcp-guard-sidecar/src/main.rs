@@ -1,17 +1,7 @@
-//! The binary `mcp-guard`.
+//! The binary `mcp-guard`; everything is in the library.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use mcp_guard_sidecar::cli::ExecNode;
-
-#[derive(Parser)]
-enum Command {
-    ExecNode(ExecNode),
-}
-
 fn main() -> ExitCode {
-    match Command::parse() {
-        Command::ExecNode(exec_node) => exec_node.run(),
-    }
+    mcp_guard_sidecar::cli::main()
 }

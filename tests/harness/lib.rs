@@ -1,3 +1,10 @@
-//! .
+//! What the tests of the whole share: the guard as a real process, and a client that can misbehave.
 
+mod client;
+pub mod config_reference;
+mod process;
 pub mod stdio;
+pub mod upstream;
+
+pub use client::{Reply, call_tool, raw, request, send, send_to};
+pub use process::{Guard, free_address, patiently};

@@ -63,11 +63,20 @@ mod service;
 
 #[cfg(test)]
 mod circuit_tests;
-#[cfg(all(test, feature = "tower"))]
-pub(crate) mod tests;
+#[cfg(test)]
+mod node_tests;
+#[cfg(test)]
+#[cfg(feature = "tower")]
+pub(crate) mod spy;
+#[cfg(test)]
+#[cfg(feature = "tower")]
+mod tests;
 
 #[cfg(feature = "tower")]
 pub use layer::BreakerLayer;
+pub use node::{Ask, Change, NodeBreaker, Pass, Stop};
 pub use policy::{BreakerPolicy, BreakerSpec, InvalidBreaker};
 #[cfg(feature = "tower")]
 pub use service::Breaker;
+pub use state::Phase;
+pub use tools::{TOOL_NAME_BYTES_MAX, TOOLS_MAX};

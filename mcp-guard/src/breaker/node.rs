@@ -9,9 +9,9 @@ use super::state::Phase;
 use super::tools::{ToolTicket, Tools};
 use crate::outcome::Outcome;
 
-/// All breakers of one node. A call passes if the node's and its tool's let it.
+/// All breakers of one node, without any adapter. A call passes if the node's and its tool's let it.
 #[derive(Debug)]
-pub(super) struct NodeBreaker {
+pub struct NodeBreaker {
     node: Circuit,
     tools: Tools,
     changes: Vec<Change>,
@@ -19,45 +19,54 @@ pub(super) struct NodeBreaker {
 
 /// What a breaker has to know about a call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ask<'a> {
+#[expect(clippy::exhaustive_structs, reason = "made by callers")]
+pub struct Ask<'a> {
     /// The tool that is called, if it is a tool call.
-    pub(super) tool: Option<&'a str>,
+    pub tool: Option<&'a str>,
     /// Whether the call is safe to repeat.
-    pub(super) is_safe: bool,
+    pub is_safe: bool,
 }
 
 /// A call that was let through, to be settled once.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Pass {
+pub struct Pass {
     node: Ticket,
     tool: Option<ToolTicket>,
 }
 
 /// A call that was not let through.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Stop {
+#[non_exhaustive]
+pub struct Stop {
     /// Whether it is the tool's breaker that refuses; else the node's.
-    pub(super) by_tool: bool,
+    pub by_tool: bool,
     /// How long until it is worth asking again.
-    pub(super) retry_after: Duration,
+    pub retry_after: Duration,
 }
 
 /// A breaker that is now in another phase.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Change {
+#[non_exhaustive]
+pub struct Change {
     /// The tool, or `None` for the node.
-    pub(super) tool: Option<Arc<str>>,
-    pub(super) phase: Phase,
+    pub tool: Option<Arc<str>>,
+    /// What it does with calls now.
+    pub phase: Phase,
 }
 
 impl NodeBreaker {
-    pub(super) fn new(policy: BreakerPolicy, now: Instant) -> Self {
+    /// Breakers that let calls pass, from `now` on.
+    pub fn new(policy: BreakerPolicy, now: Instant) -> Self {
         Self { node: Circuit::new(policy, now), tools: Tools::new(policy), changes: Vec::new() }
     }
 
     /// Lets the call through, or says who refuses it and for how long.
-    pub(super) fn admit(&mut self, ask: Ask<'_>, now: Instant) -> Result<Pass, Stop> {
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`] while the node's or the tool's breaker is tripped, or another call has the place of its probe.
+    pub fn admit(&mut self, ask: Ask<'_>, now: Instant) -> Result<Pass, Stop> {
         let before = self.node.phase();
         let answer = self.ask_both(ask, now);
         self.note_node(before);
@@ -65,7 +74,7 @@ impl NodeBreaker {
     }
 
     /// Takes note of how a call ended, for the node and for its tool.
-    pub(super) fn settle(&mut self, pass: Pass, outcome: Outcome, now: Instant) {
+    pub fn settle(&mut self, pass: Pass, outcome: Outcome, now: Instant) {
         let before = self.node.phase();
         self.node.settle(pass.node, outcome.of_node(), now);
         self.note_node(before);
@@ -74,8 +83,8 @@ impl NodeBreaker {
         }
     }
 
-    /// What changed since this was last asked: at most a node and two tools for each call.
-    pub(super) fn take_changes(&mut self) -> Vec<Change> {
+    /// What changed since this was last asked: at most a node and two tools for each call, so ask after each.
+    pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
 

@@ -96,18 +96,21 @@ impl State {
     }
 }
 
-/// A [`State`] as people and metrics see it.
+/// What a breaker does with calls, as people and metrics see it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Phase {
+#[expect(clippy::exhaustive_enums, reason = "the three states that there are")]
+pub enum Phase {
+    /// They pass. Elsewhere: closed.
     Passing,
+    /// One at a time passes. Elsewhere: half-open.
     Probing,
+    /// They are refused. Elsewhere: open.
     Tripped,
 }
 
-#[cfg(feature = "tower")]
 impl Phase {
-    /// The value of `mcp_guard_breaker_state`.
-    pub(super) const fn gauge(self) -> f64 {
+    /// The value of `mcp_guard_breaker_state`: 0 passing, 1 probing, 2 tripped.
+    pub const fn gauge(self) -> f64 {
         match self {
             Self::Passing => 0.0,
             Self::Probing => 1.0,
@@ -115,7 +118,8 @@ impl Phase {
         }
     }
 
-    pub(super) const fn as_str(self) -> &'static str {
+    /// The word for logs.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Passing => "passing",
             Self::Probing => "probing",

@@ -115,7 +115,7 @@ fn change(tool: &Arc<str>, before: Phase, after: Phase) -> Option<Change> {
 }
 
 /// The most tools of one node that have a breaker of their own; some 400 bytes each. Nodes with more are not known.
-pub(super) const TOOLS_MAX: usize = 1024;
+pub const TOOLS_MAX: usize = 1024;
 
 /// The longest name of a tool that gets a breaker of its own: what 2025-11-25 allows a tool name to be.
-const TOOL_NAME_BYTES_MAX: usize = 128;
+pub const TOOL_NAME_BYTES_MAX: usize = 128;

@@ -9,16 +9,20 @@ use crate::outcome::Outcome;
 
 /// The attempts of one call so far.
 #[derive(Debug)]
-pub(super) struct Attempts {
+pub struct Attempts {
     sent: u32,
     wait: Duration,
 }
 
 /// What follows an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Next {
+#[expect(clippy::exhaustive_enums, reason = "each must be acted on")]
+pub enum Next {
     /// Another one after `wait`, if the budget pays for it.
-    Retry { wait: Duration },
+    Retry {
+        /// How long from now.
+        wait: Duration,
+    },
     /// None: the answer stands, good or bad.
     Done,
     /// None: it failed, and as many as are allowed were made.
@@ -29,33 +33,36 @@ pub(super) enum Next {
 
 /// What is known when an attempt has ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ended {
-    pub(super) outcome: Outcome,
-    pub(super) repeat: Repeat,
+#[expect(clippy::exhaustive_structs, reason = "made by callers")]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// Whether the call may be sent again.
+    pub repeat: Repeat,
     /// The node's `Retry-After`.
-    pub(super) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// When the answer is no longer of use.
-    pub(super) deadline: Option<Instant>,
+    pub deadline: Option<Instant>,
 }
 
 impl Attempts {
     /// The first one is out.
-    pub(super) fn first(policy: &RetryPolicy) -> Self {
+    pub fn first(policy: &RetryPolicy) -> Self {
         Self { sent: 1, wait: policy.base() }
     }
 
     /// Another one is out.
-    pub(super) fn sent(&mut self) {
+    pub fn sent(&mut self) {
         self.sent += 1;
     }
 
     /// Whether another may be sent.
-    pub(super) fn remain(&self, policy: &RetryPolicy) -> bool {
+    pub fn remain(&self, policy: &RetryPolicy) -> bool {
         self.sent < policy.attempts_max()
     }
 
-    /// What follows the attempt that `ended` now.
-    pub(super) fn next(&mut self, ended: Ended, policy: &RetryPolicy, now: Instant, random: u64) -> Next {
+    /// What follows the attempt that `ended` now; `random` is 64 random bits for this call.
+    pub fn next(&mut self, ended: Ended, policy: &RetryPolicy, now: Instant, random: u64) -> Next {
         if !is_worth_repeating(ended.outcome, ended.repeat) {
             return Next::Done;
         }
@@ -92,7 +99,7 @@ pub(super) fn is_worth_repeating(outcome: Outcome, repeat: Repeat) -> bool {
 
 /// The longest `Retry-After` that the guard waits out itself. Meanwhile the call holds its place in the queue, so a longer one is handed
 /// to the caller with the answer.
-pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "any instant will do as the start")]

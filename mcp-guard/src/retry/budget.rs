@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// most `1 + budget` of the ordinary one, and never a storm. After Finagle's `RetryBudget` (Twitter), without its expiry: the bound
 /// does that work.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     deposit_micros: u64,
     balance_micros: u64,
     reserved_until: Instant,
@@ -18,13 +18,13 @@ pub(super) struct Budget {
 /// One retry, in the unit that balances are kept in: whole numbers do not drift.
 const RETRY_MICROS: u64 = 1_000_000;
 /// A reserve of ten retries, which a quiet node earns in ten seconds; also what there is at the start.
-pub(super) const RESERVE_MAX: u64 = 10;
+pub const RESERVE_MAX: u64 = 10;
 /// The most retries that can be saved up: what a burst of failures can cost at once.
-pub(super) const BALANCE_MAX: u64 = 100;
+pub const BALANCE_MAX: u64 = 100;
 
 impl Budget {
     /// A budget with a full reserve, into which each call pays `share` of a retry, 0 to 1.
-    pub(super) fn new(share: f64, now: Instant) -> Self {
+    pub fn new(share: f64, now: Instant) -> Self {
         Self {
             deposit_micros: Duration::try_from_secs_f64(share)
                 .map_or(0, |share| u64::try_from(share.as_micros()).unwrap_or(0)),
@@ -34,14 +34,14 @@ impl Budget {
     }
 
     /// A call pays in.
-    pub(super) fn deposit(&mut self, now: Instant) {
+    pub fn deposit(&mut self, now: Instant) {
         self.top_up(now);
         self.balance_micros = (self.balance_micros + self.deposit_micros).min(BALANCE_MAX * RETRY_MICROS);
     }
 
     /// Pays for one retry, or says that there is nothing to pay it with.
     #[must_use]
-    pub(super) fn withdraw(&mut self, now: Instant) -> bool {
+    pub fn withdraw(&mut self, now: Instant) -> bool {
         self.top_up(now);
         match self.balance_micros.checked_sub(RETRY_MICROS) {
             Some(rest) => {

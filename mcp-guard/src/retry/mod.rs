@@ -60,9 +60,12 @@ mod layer;
 #[cfg(feature = "tower")]
 mod service;
 
-#[cfg(all(test, feature = "tower"))]
+#[cfg(test)]
+#[cfg(feature = "tower")]
 mod tests;
 
+pub use attempt::{Attempts, Ended, Next, RETRY_AFTER_MAX};
+pub use budget::{BALANCE_MAX, Budget, RESERVE_MAX};
 #[cfg(feature = "tower")]
 pub use layer::RetryLayer;
 pub use policy::{InvalidRetry, RetryPolicy, RetrySpec};

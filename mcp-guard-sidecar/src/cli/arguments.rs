@@ -1,0 +1,74 @@
+//! What the command line says.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+
+use super::exec_node::ExecNode;
+use crate::config::{Flags, parse_address};
+
+/// Stands in front of an MCP server and makes it fit for production.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "mcp-guard", version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Subcommand,
+}
+
+/// What to do.
+#[derive(Clone, Debug, clap::Subcommand)]
+#[non_exhaustive]
+pub enum Subcommand {
+    /// Guard a node until told to stop
+    Run(RunArguments),
+    /// Guard a built-in MCP server, to try things out
+    Demo {
+        /// Where clients are served [default: 127.0.0.1:8080]
+        #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+        listen: Option<SocketAddr>,
+        /// Where operators and probes are served [default: 127.0.0.1:9901]
+        #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+        admin: Option<SocketAddr>,
+    },
+    /// Say whether a config file is valid: exit code 0, or 2 and one line for each problem
+    Check {
+        /// The config file
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print the JSON Schema of the config file
+    Schema,
+    /// Become a stdio node that ends with the guard; for the guard's own use
+    #[command(hide = true)]
+    ExecNode(ExecNode),
+}
+
+/// What `run` is told; flags win over the file.
+#[derive(Args, Clone, Debug)]
+pub struct RunArguments {
+    /// The config file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where clients are served [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub listen: Option<SocketAddr>,
+    /// The node, as http://HOST[:PORT][/PATH]
+    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    pub upstream: Option<String>,
+    /// Where operators and probes are served [default: 127.0.0.1:9901]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    pub admin: Option<SocketAddr>,
+    /// The node as a program on stdio, and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+impl RunArguments {
+    /// The file, and what is laid over it.
+    pub(super) fn into_parts(self) -> (Option<PathBuf>, Flags) {
+        let Self { config, listen, upstream, admin, command } = self;
+        (config, Flags { listen, upstream, admin, command })
+    }
+}

@@ -1,0 +1,116 @@
+//! Where clients and operators reach the guard.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::address;
+use super::host_name::{HostName, Origin};
+
+/// One address on which clients are served.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Listener {
+    /// Where it listens, as `IP:PORT`.
+    #[serde(with = "address")]
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+    /// The path of the MCP endpoint.
+    pub path: McpPath,
+    /// The server's certificate; not supported by this build yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Which `Host` headers are served, against DNS rebinding: `HOST` on any port, or `HOST:PORT`. Empty: the names of
+    /// this machine itself where `address` is a loopback address, else all.
+    pub allowed_hosts: Vec<HostName>,
+    /// Which `Origin` headers of browsers are served, beside the host's own.
+    pub allowed_origins: Vec<Origin>,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            path: McpPath::default(),
+            tls: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+/// Files of a TLS server.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Tls {
+    /// The certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+    /// The authorities of client certificates, PEM; with it each client must show one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
+}
+
+/// The path of the MCP endpoint: absolute, without a query. Default `/mcp`.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(with = "String")]
+#[serde(try_from = "String", into = "String")]
+pub struct McpPath(String);
+
+/// A text that is not the path of an endpoint.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("{text:?} is not a path: write one that begins with / and has no spaces, ? or #, as in /mcp")]
+pub struct InvalidPath {
+    text: String,
+}
+
+impl McpPath {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for McpPath {
+    fn default() -> Self {
+        Self("/mcp".into())
+    }
+}
+
+impl TryFrom<String> for McpPath {
+    type Error = InvalidPath;
+
+    fn try_from(text: String) -> Result<Self, InvalidPath> {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+        if is_plain && text.starts_with('/') { Ok(Self(text)) } else { Err(InvalidPath { text }) }
+    }
+}
+
+impl From<McpPath> for String {
+    fn from(path: McpPath) -> Self {
+        path.0
+    }
+}
+
+/// Where operators and probes reach the guard.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Admin {
+    /// Where `/livez`, `/readyz`, `/metrics` and the others listen, as `IP:PORT`. They ask for no credentials.
+    #[serde(with = "address")]
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9901)) }
+    }
+}

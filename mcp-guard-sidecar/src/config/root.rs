@@ -1,0 +1,184 @@
+//! The whole config.
+
+use std::net::{IpAddr, SocketAddr};
+
+use mcp_guard::config::GuardConfig;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::key_path::KeyPath;
+use super::listener::{Admin, Listener};
+use super::redact::redact;
+use super::shutdown::Shutdown;
+use super::telemetry::TelemetryConfig;
+use super::upstream::Upstream;
+
+/// Everything that the sidecar can be told. It is valid, also across its sections.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(into = "ConfigSpec")]
+pub struct Config(ConfigSpec);
+
+/// Config of mcp-guard. Durations are written as 250ms, 30s, 5m, 1h or 7d, sizes as 64KiB, 4MiB or 1GiB, rates as 50/s,
+/// 600/m or 1000/h.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Config", extend("required" = ["upstreams"]))]
+pub(super) struct ConfigSpec {
+    /// The version of this format.
+    #[serde(default)]
+    version: Version,
+    /// Where clients are served.
+    #[serde(default = "one_listener")]
+    #[schemars(length(min = 1))]
+    listeners: Vec<Listener>,
+    /// Where operators and probes are served.
+    #[serde(default)]
+    admin: Admin,
+    /// The node that is guarded; exactly one in this build.
+    // Its absence is told in full by `Config::new`, not by serde.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1))]
+    upstreams: Vec<Upstream>,
+    /// What the guard allows.
+    #[serde(default)]
+    guard: GuardConfig,
+    /// How the guard ends.
+    #[serde(default)]
+    shutdown: Shutdown,
+    /// What the guard tells about itself.
+    #[serde(default)]
+    telemetry: TelemetryConfig,
+}
+
+fn one_listener() -> Vec<Listener> {
+    vec![Listener::default()]
+}
+
+/// The version of the config format; 1 is the only one.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(try_from = "Value", into = "u64")]
+#[schemars(with = "u64", extend("const" = 1))]
+pub struct Version;
+
+/// A version of the config format that this build does not know.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("{0} is no version of the config that this build knows: write 1")]
+pub struct InvalidVersion(Value);
+
+impl TryFrom<Value> for Version {
+    type Error = InvalidVersion;
+
+    fn try_from(version: Value) -> Result<Self, InvalidVersion> {
+        if version == 1 { Ok(Self) } else { Err(InvalidVersion(version)) }
+    }
+}
+
+impl From<Version> for u64 {
+    fn from(_: Version) -> Self {
+        1
+    }
+}
+
+impl Config {
+    /// Joins sections that are valid each by itself. Errors name the keys that do not go together.
+    pub(super) fn new(spec: ConfigSpec) -> Result<Self, Vec<(KeyPath, String)>> {
+        let mut problems = Vec::new();
+        problems.extend(listener_problems(&spec));
+        problems.extend(upstream_problem(&spec.upstreams));
+        if problems.is_empty() { Ok(Self(spec)) } else { Err(problems) }
+    }
+
+    /// Where clients are served: at least one, no two on one address.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.0.listeners
+    }
+
+    /// Where operators and probes are served.
+    pub fn admin(&self) -> &Admin {
+        &self.0.admin
+    }
+
+    /// The nodes that are guarded: exactly one in this build.
+    pub fn upstreams(&self) -> &[Upstream] {
+        &self.0.upstreams
+    }
+
+    /// What the guard allows.
+    pub fn guard(&self) -> &GuardConfig {
+        &self.0.guard
+    }
+
+    /// How the guard ends.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.0.shutdown
+    }
+
+    /// What the guard tells about itself.
+    pub fn telemetry(&self) -> &TelemetryConfig {
+        &self.0.telemetry
+    }
+
+    /// Every key with its value, defaults too, secrets redacted: what `GET /config` shows.
+    pub fn effective(&self) -> Value {
+        // Nothing in a config fails to serialize; if it ever did, showing nothing is the safe answer.
+        redact(serde_json::to_value(self).unwrap_or_default())
+    }
+}
+
+impl From<Config> for ConfigSpec {
+    fn from(config: Config) -> Self {
+        config.0
+    }
+}
+
+fn listener_problems(spec: &ConfigSpec) -> Vec<(KeyPath, String)> {
+    let list = KeyPath::root().key("listeners");
+    if spec.listeners.is_empty() {
+        return vec![(list, "is empty: write at least one, or leave the key out for 127.0.0.1:8080".into())];
+    }
+    let mut problems = Vec::new();
+    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    for (index, listener) in spec.listeners.iter().enumerate() {
+        let path = list.index(index);
+        if listener.tls.is_some() {
+            let what = "not supported by this build yet: leave it out, and let TLS end in front of the guard";
+            problems.push((path.key("tls"), what.into()));
+        }
+        let path = path.key("address");
+        problems.extend(taken_problem(&path, listener.address, &taken));
+        taken.push((listener.address, path.to_string()));
+    }
+    problems.extend(taken_problem(&KeyPath::root().key("admin").key("address"), spec.admin.address, &taken));
+    problems
+}
+
+fn taken_problem(path: &KeyPath, address: SocketAddr, taken: &[(SocketAddr, String)]) -> Option<(KeyPath, String)> {
+    let (_, by) = taken.iter().find(|(other, _)| overlap(address, *other))?;
+    Some((path.clone(), format!("{address} is taken by {by}: write another port")))
+}
+
+/// Whether two sockets cannot both listen. Port 0 means any free port; `[::]` takes the IPv4 addresses too.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let takes = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
+    let is_same = one.ip() == other.ip() || takes(one.ip(), other.ip()) || takes(other.ip(), one.ip());
+    is_same && one.port() == other.port() && one.port() != 0
+}
+
+fn upstream_problem(upstreams: &[Upstream]) -> Option<(KeyPath, String)> {
+    let path = KeyPath::root().key("upstreams");
+    match upstreams {
+        [_] => None,
+        [] => Some((
+            path,
+            "is missing or empty: write one node, upstreams: [{url: http://HOST:PORT/PATH}] or [{command: [PROGRAM, ...]}]; \
+             `run` takes --upstream URL or -- COMMAND too"
+                .into(),
+        )),
+        [..] => Some((
+            path.index(1),
+            "a second upstream is not supported by this build yet: write one, and run one guard for each node".into(),
+        )),
+    }
+}

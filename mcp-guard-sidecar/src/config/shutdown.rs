@@ -1,0 +1,24 @@
+//! How the guard ends.
+
+use std::time::Duration;
+
+use mcp_guard::units::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the guard ends once it is asked to.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// How long calls that were accepted may still run. Keep it below the time that the orchestrator grants.
+    pub drain: Span,
+    /// How long what is left may take to close after that, child processes among it, before it is killed.
+    pub grace: Span,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { drain: Span(Duration::from_secs(30)), grace: Span(Duration::from_secs(5)) }
+    }
+}

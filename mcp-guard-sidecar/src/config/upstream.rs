@@ -1,0 +1,168 @@
+//! The node that is guarded, and how it is reached.
+
+use std::num::NonZeroUsize;
+
+use mcp_guard::session::Profile;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use thiserror::Error;
+
+use super::process::Process;
+use super::timing::{Health, Timeouts};
+use super::url::{HttpUrl, InvalidUrl};
+
+/// The node that is guarded, and how it is reached.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(try_from = "UpstreamSpec", into = "UpstreamSpec")]
+#[schemars(with = "UpstreamSpec")]
+#[non_exhaustive]
+pub struct Upstream {
+    /// What is called.
+    pub target: Target,
+    /// Which known quirks the node has.
+    pub profile: Profile,
+    /// Most connections to the node at once. Has no meaning for stdio.
+    pub connections: NonZeroUsize,
+    /// How long its steps may take.
+    pub timeouts: Timeouts,
+    /// When it is sent calls at all.
+    pub health: Health,
+}
+
+/// What is called.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Target {
+    /// A Streamable HTTP server.
+    Http(HttpUrl),
+    /// A program that speaks on its standard input and output, one child a session.
+    Stdio {
+        /// The program, and its arguments.
+        command: Command,
+        /// How its processes are run.
+        process: Process,
+    },
+}
+
+/// A program and its arguments: at least the program.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Command {
+    words: Vec<String>,
+}
+
+impl Command {
+    /// The program: a path, or a name that is looked up in `PATH`.
+    pub fn program(&self) -> &str {
+        self.words.first().map_or("", |word| word)
+    }
+
+    /// The arguments.
+    pub fn arguments(&self) -> &[String] {
+        self.words.get(1..).unwrap_or_default()
+    }
+}
+
+/// The node that is guarded: exactly one of `url` and `command`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstream", extend("oneOf" = [{"required": ["url"]}, {"required": ["command"]}]))]
+struct UpstreamSpec {
+    /// A Streamable HTTP server, as `http://HOST[:PORT][/PATH]`.
+    #[serde(default, deserialize_with = "node_url", skip_serializing_if = "Option::is_none")]
+    url: Option<HttpUrl>,
+    /// A program that speaks on its standard input and output, and its arguments; one child for each session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    command: Option<Vec<String>>,
+    /// How the children are run; only beside `command`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process: Option<Process>,
+    /// Which known quirks the node has.
+    #[serde(default)]
+    profile: Profile,
+    /// Most connections to the node at once. Has no meaning beside `command`.
+    #[serde(default = "connections")]
+    connections: NonZeroUsize,
+    /// How long its steps may take.
+    #[serde(default)]
+    timeouts: Timeouts,
+    /// When it is sent calls at all.
+    #[serde(default)]
+    health: Health,
+}
+
+/// A URL; where it is none that is allowed, the other way to name a node is told too.
+fn node_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HttpUrl>, D::Error> {
+    let url = String::deserialize(deserializer)?.parse().map_err(|error: InvalidUrl| {
+        de::Error::custom(format_args!("{error}, or in place of url, command: [PROGRAM, ARGUMENT, ...]"))
+    })?;
+    Ok(Some(url))
+}
+
+fn connections() -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(255)
+}
+
+/// An upstream that cannot be meant.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidUpstream {
+    /// Two nodes in one.
+    #[error(
+        "both url and command are here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]"
+    )]
+    UrlAndCommand,
+    /// No node at all.
+    #[error(
+        "neither url nor command is here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]"
+    )]
+    NoTarget,
+    /// There is no child to run.
+    #[error("process is for a node that the guard runs: write it beside command, not beside url")]
+    ProcessOfUrl,
+    /// Nothing to run.
+    #[error("command names no program: write [PROGRAM, ARGUMENT, ...]")]
+    NoProgram,
+    /// Nothing can be given such a text.
+    #[error("command has a NUL character: no argument can hold one")]
+    NulInCommand,
+}
+
+impl TryFrom<UpstreamSpec> for Upstream {
+    type Error = InvalidUpstream;
+
+    fn try_from(spec: UpstreamSpec) -> Result<Self, InvalidUpstream> {
+        let target = match (spec.url, spec.command, spec.process) {
+            (Some(_), Some(_), _) => return Err(InvalidUpstream::UrlAndCommand),
+            (None, None, _) => return Err(InvalidUpstream::NoTarget),
+            (Some(_), None, Some(_)) => return Err(InvalidUpstream::ProcessOfUrl),
+            (Some(url), None, None) => Target::Http(url),
+            (None, Some(words), process) => {
+                Target::Stdio { command: command(words)?, process: process.unwrap_or_default() }
+            }
+        };
+        let UpstreamSpec { profile, connections, timeouts, health, .. } = spec;
+        Ok(Self { target, profile, connections, timeouts, health })
+    }
+}
+
+fn command(words: Vec<String>) -> Result<Command, InvalidUpstream> {
+    if words.first().is_none_or(String::is_empty) {
+        return Err(InvalidUpstream::NoProgram);
+    }
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err(InvalidUpstream::NulInCommand);
+    }
+    Ok(Command { words })
+}
+
+impl From<Upstream> for UpstreamSpec {
+    fn from(upstream: Upstream) -> Self {
+        let Upstream { target, profile, connections, timeouts, health } = upstream;
+        let (url, command, process) = match target {
+            Target::Http(url) => (Some(url), None, None),
+            Target::Stdio { command, process } => (None, Some(command.words), Some(process)),
+        };
+        Self { url, command, process, profile, connections, timeouts, health }
+    }
+}

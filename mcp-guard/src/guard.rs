@@ -1,0 +1,143 @@
+//! All concerns as one layer. Their order is written here and nowhere else (invariant I2, ADR 0002).
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::Layer;
+
+use crate::breaker::{Breaker, BreakerLayer};
+use crate::config::GuardConfig;
+use crate::middleware::{Deadline, EdgePolicy, Handler, McpService, Node, Record, Settings};
+//Q use crate::queue::{Queue, QueueLayer};
+use crate::rate_limit::{RateLimit, RateLimitLayer};
+use crate::retry::{Retry, RetryLayer};
+use crate::trace::{Trace, TraceLayer, TraceUpstream};
+//Q use crate::validation::{Validation, ValidationLayer};
+
+/// What a message goes through, outermost first.
+pub type GuardStack<S> = Record<Trace<RateLimit<Deadline<Retry<Breaker<TraceUpstream<Node<S>>>>>>>>; //Q
+
+/// The whole guard as one layer, around any http service that speaks MCP.
+///
+/// Services made by one layer, or by clones of it, share its state: allowances, queue, breakers, catalogue. So
+/// make one layer for each node, and clone it for each listener or thread.
+///
+/// ```
+/// use mcp_guard::GuardLayer;
+/// use mcp_guard::config::GuardConfig;
+/// use tower::{ServiceBuilder, service_fn};
+///
+/// # async fn answer(_: http::Request<http_body_util::Full<bytes::Bytes>>)
+/// # -> Result<http::Response<http_body_util::Full<bytes::Bytes>>, std::convert::Infallible> { Ok(http::Response::default()) }
+/// let mcp_server = service_fn(answer); // axum's, hyper's or rmcp's
+/// let guarded = ServiceBuilder::new().layer(GuardLayer::new(GuardConfig::default())).service(mcp_server);
+/// # let _: mcp_guard::middleware::McpService<_> = guarded;
+/// ```
+#[derive(Clone)]
+pub struct GuardLayer {
+    shared: Arc<Layers>,
+    edge: EdgePolicy,
+    call_timeout: Option<Duration>,
+}
+
+/// The concerns' own layers.
+struct Layers {
+    config: GuardConfig,
+    trace: TraceLayer,
+    rate_limit: RateLimitLayer,
+    //Q    validation: ValidationLayer,
+    //Q    queue: QueueLayer,
+    retry: RetryLayer,
+    breaker: BreakerLayer,
+}
+
+impl GuardLayer {
+    /// A guard that calls its node `upstream` in metrics.
+    pub fn new(config: GuardConfig) -> Self {
+        Self::for_node(config, "upstream")
+    }
+
+    /// A guard for the node called `node` in metrics.
+    pub fn for_node(config: GuardConfig, node: &str) -> Self {
+        //Q        let validation = ValidationLayer::new(config.validation.clone());
+        let layers = Layers {
+            trace: TraceLayer::new(config.trace.clone()),
+            // The doorkeeper of `Settings` asks the rules on clients before a body is read.
+            rate_limit: RateLimitLayer::new(&config.rate_limits).with_costs(&config.tools).after_doorkeeper(),
+            //Q            queue: QueueLayer::new(config.queue.clone(), &config.tools),
+            retry: RetryLayer::new(config.retry.clone()), //Q.hints(validation.catalog()),
+            breaker: BreakerLayer::new(config.breaker.clone(), node),
+            //Q            validation,
+            config,
+        };
+        Self { shared: Arc::new(layers), edge: EdgePolicy::default(), call_timeout: None }
+    }
+
+    /// Which requests may come in at all; by default any path, host and origin.
+    #[must_use]
+    pub fn edge(mut self, edge: EdgePolicy) -> Self {
+        self.edge = edge;
+        self
+    }
+
+    /// How long a call may take from when it is sent, where its tool has no time-out of its own; by default for ever.
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// What must hold before a message reaches the concerns.
+    fn settings(&self) -> Settings {
+        let limits = self.shared.config.limits.clone();
+        Settings { limits, edge: self.edge.clone(), doorkeeper: Some(self.shared.rate_limit.doorkeeper()) }
+    }
+
+    /// The order of the concerns, innermost first, one reason each.
+    fn stack<S>(&self, service: S) -> GuardStack<S>
+    where
+        Node<S>: Handler,
+    {
+        let layers = &self.shared;
+        let node = Node::new(service).answer_bytes_max(layers.config.limits.response_bytes_max());
+        // Each try is a span of its own, so that a trace shows what was repeated.
+        let node = layers.trace.wrap_upstream(node);
+        // The breaker sees each try, and stops the next one.
+        let node = layers.breaker.wrap(node);
+        // Retry is inside the queue: a call that is repeated keeps its place, and load does not multiply.
+        let node = layers.retry.wrap(node);
+        // A call's time begins when it leaves the queue, and all its tries share it.
+        let node = Deadline::new(node, self.call_timeout, &layers.config.tools);
+        // What is refused above never takes a place from what can be served.
+        //Q        let node = layers.queue.wrap(node);
+        // A message is checked once, not once a try, and only if the caller may send it at all.
+        //Q        let node = layers.validation.wrap(node);
+        // The cheapest refusal comes first.
+        let node = layers.rate_limit.wrap(node);
+        // Refusals belong into the caller's trace too.
+        let node = layers.trace.wrap(node);
+        // Everything is counted once, whatever becomes of it.
+        Record::new(node)
+    }
+}
+
+impl<S> Layer<S> for GuardLayer
+where
+    Node<S>: Handler,
+{
+    type Service = McpService<GuardStack<S>>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        McpService::with_settings(self.stack(service), self.settings())
+    }
+}
+
+impl fmt::Debug for GuardLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardLayer")
+            .field("config", &self.shared.config)
+            .field("edge", &self.edge)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,65 @@
+//! The fields `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::decision::Standing;
+use super::policy::RateLimitPolicy;
+use super::rules::RateLimits;
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
+
+/// What the fields say of each rule, in the order of the rules.
+#[derive(Debug)]
+pub(super) struct Headers(Box<[Row]>);
+
+#[derive(Debug)]
+struct Row {
+    name: String,
+    policy: HeaderValue,
+}
+
+impl Headers {
+    pub(super) fn new(limits: &RateLimits) -> Self {
+        let row = |policy: &RateLimitPolicy| Row { name: policy.name().into(), policy: item(policy) };
+        Self(limits.as_slice().iter().map(row).collect())
+    }
+
+    /// Adds a field of each kind about `standing`. Those of the node stay beside them: each field is a list.
+    pub(super) fn append(&self, standing: &Standing, headers: &mut HeaderMap) {
+        let Some(row) = self.0.get(standing.rule) else { return };
+        headers.append(POLICY, row.policy.clone());
+        if let Some(state) = state(&row.name, standing) {
+            headers.append(STATE, state);
+        }
+    }
+}
+
+/// `"name";q=BURST;w=SECONDS`: so many at once, and all of them back in so many seconds.
+fn item(policy: &RateLimitPolicy) -> HeaderValue {
+    let (rate, burst) = (policy.rate(), policy.burst());
+    // From the rate as it was written: that the interval is rounded up would make 2 s of the second of `3/s`.
+    let seconds = (u128::from(burst.get()) * rate.per().as_nanos()).div_ceil(u128::from(rate.count()) * 1_000_000_000);
+    let text = format!("\"{}\";q={burst};w={seconds}", policy.name());
+    // Names hold nothing that a header could not.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// `"name";r=REMAINING;t=SECONDS`: what is left, and when there is more; without `t` when all are there.
+fn state(name: &str, standing: &Standing) -> Option<HeaderValue> {
+    let mut text = BytesMut::with_capacity(name.len() + 32);
+    write!(text, "\"{name}\";r={}", standing.remaining).ok()?;
+    if !standing.more_in.is_zero() {
+        write!(text, ";t={}", seconds(standing.more_in)).ok()?;
+    }
+    HeaderValue::from_maybe_shared(text.freeze()).ok()
+}
+
+/// Whole seconds, rounded up.
+fn seconds(span: Duration) -> u128 {
+    span.as_nanos().div_ceil(1_000_000_000)
+}

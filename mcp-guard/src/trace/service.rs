@@ -1,0 +1,167 @@
+//! The two ends of a traced call: a SERVER span outermost, a CLIENT span around each try to reach the node.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Version;
+use metrics::counter;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanContext, SpanKind};
+
+use super::carried::Carried;
+use super::headers::{self, X_REQUEST_ID};
+use super::meta::{Key, Meta, Outgoing};
+use super::policy::TracePolicy;
+use super::span::{OpenSpan, Place, Spans, ambient, sender};
+use crate::call::Kind;
+use crate::middleware::{Answer, Handler, McpRequest};
+
+/// What the layer's two handlers share.
+#[derive(Debug)]
+pub(super) struct Tracing {
+    pub(super) policy: TracePolicy,
+    pub(super) spans: Spans,
+}
+
+/// Takes a caller's context in: the outermost handler.
+#[derive(Clone, Debug)]
+pub struct Trace<H> {
+    pub(super) next: H,
+    pub(super) tracing: Arc<Tracing>,
+}
+
+/// Sends the guard's context on: the innermost handler.
+#[derive(Clone, Debug)]
+pub struct TraceUpstream<H> {
+    pub(super) next: H,
+    pub(super) tracing: Arc<Tracing>,
+}
+
+/// Goes from [`Trace`] to [`TraceUpstream`] in the request's extensions.
+#[derive(Clone, Debug)]
+struct Traced {
+    parent: SpanContext,
+    baggage: Box<str>,
+}
+
+impl<H: Handler> Handler for Trace<H> {
+    type Body = H::Body;
+
+    async fn handle(&self, mut request: McpRequest) -> Answer<H::Body> {
+        let id = self.tracing.policy.request_id().then(|| {
+            let id = headers::request_id(&request.head.headers, fastrand::u128(..));
+            Arc::make_mut(&mut request.head).headers.insert(X_REQUEST_ID, id.clone());
+            id
+        });
+        let mut answer = match self.tracing.receive(&mut request) {
+            None => self.next.handle(request).await,
+            Some(span) => ended_by(span, self.next.handle(request).await),
+        };
+        if let Some(id) = id {
+            answer.head_mut().headers.insert(X_REQUEST_ID, id);
+        }
+        answer
+    }
+}
+
+impl<H: Handler> Handler for TraceUpstream<H> {
+    type Body = H::Body;
+
+    async fn handle(&self, mut request: McpRequest) -> Answer<H::Body> {
+        match self.tracing.send(&mut request) {
+            None => self.next.handle(request).await,
+            Some(span) => ended_by(span, self.next.handle(request).await),
+        }
+    }
+}
+
+/// `answer`, with `span` ending when it ends.
+fn ended_by<B>(mut span: OpenSpan, mut answer: Answer<B>) -> Answer<B> {
+    span.refused(answer.is_refusal());
+    answer.on_end(move |outcome| span.end(outcome));
+    answer
+}
+
+impl Tracing {
+    /// Reads the caller's context and starts the SERVER span; without spans, only takes out what is malformed.
+    fn receive(&self, request: &mut McpRequest) -> Option<OpenSpan> {
+        let limits = self.policy.baggage();
+        let in_headers = headers::read(&request.head.headers, limits);
+        in_headers.iter().for_each(count_dropped);
+        let span = self.start_server_span(request, in_headers.as_ref());
+        if span.is_none()
+            && let Some(carried) = in_headers.filter(|carried| carried.dropped().next().is_some())
+        {
+            headers::clean(&mut Arc::make_mut(&mut request.head).headers, &carried);
+        }
+        span
+    }
+
+    fn start_server_span(&self, request: &mut McpRequest, in_headers: Option<&Carried>) -> Option<OpenSpan> {
+        // A response belongs to the server's own call, and an opened stream is no call.
+        if !self.spans.wanted() || !matches!(request.call.kind, Kind::Request | Kind::Notification) {
+            return None;
+        }
+        let in_meta = find_meta(request).map(|meta| Carried::in_meta(&meta, self.policy.baggage()));
+        in_meta.iter().for_each(count_dropped);
+        let of_http = ambient().or_else(|| in_headers.and_then(sender));
+        let place = Place::of(in_meta.as_ref().and_then(sender), of_http);
+        let mut span = self.spans.start(SpanKind::Server, &request.call, place)?;
+        span.note(|| about_the_connection(request));
+        let baggage = [in_meta.as_ref(), in_headers].into_iter().flatten().map(|carried| &carried.baggage.value);
+        let baggage = baggage.into_iter().find(|baggage| !baggage.is_empty()).cloned().unwrap_or_default();
+        let traced = Traced { parent: span.context().clone(), baggage };
+        Arc::make_mut(&mut request.head).extensions.insert(traced);
+        Some(span)
+    }
+
+    /// Starts the CLIENT span and writes its context into the request; `None` if the call is not traced.
+    fn send(&self, request: &mut McpRequest) -> Option<OpenSpan> {
+        let Traced { parent, baggage } = request.head.extensions.get::<Traced>()?.clone();
+        let span = self.spans.start(SpanKind::Client, &request.call, Place { parent: Some(parent), link: None })?;
+        let context = span.context();
+        let flags = context.trace_flags().to_u8();
+        let traceparent = format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id());
+        let tracestate = context.trace_state().header();
+        let outgoing = Outgoing { traceparent: &traceparent, tracestate: &tracestate, baggage: &baggage };
+        headers::write(&mut Arc::make_mut(&mut request.head).headers, &outgoing);
+        write_meta(request, &outgoing);
+        Some(span)
+    }
+}
+
+fn find_meta(request: &McpRequest) -> Option<Meta<'_>> {
+    Meta::find(&request.body, request.call.params.clone()?)
+}
+
+/// Writes into `_meta` where the revision puts context there, or where the caller has.
+fn write_meta(request: &mut McpRequest, outgoing: &Outgoing<'_>) {
+    let stateless = request.call.revision.is_stateless();
+    let Some(meta) = find_meta(request).filter(|meta| stateless || meta.has(Key::TraceParent)) else { return };
+    let Some(splice) = meta.splice(outgoing) else { return };
+    let call = Arc::make_mut(&mut request.call);
+    call.params = call.params.take().map(|range| splice.moved(range));
+    call.arguments = call.arguments.take().map(|range| splice.moved(range));
+    request.body = Bytes::from(splice.into_body());
+}
+
+fn count_dropped(carried: &Carried) {
+    for key in carried.dropped() {
+        counter!("mcp_guard_trace_context_dropped_total", "field" => key.as_str()).increment(1);
+    }
+}
+
+fn about_the_connection(request: &McpRequest) -> Vec<KeyValue> {
+    let mut facts = vec![KeyValue::new("network.transport", "tcp"), KeyValue::new("network.protocol.name", "http")];
+    let version = match request.head.version {
+        Version::HTTP_10 => Some("1.0"),
+        Version::HTTP_11 => Some("1.1"),
+        Version::HTTP_2 => Some("2"),
+        _ => None,
+    };
+    facts.extend(version.map(|version| KeyValue::new("network.protocol.version", version)));
+    facts.extend(request.call.client.map(|client| KeyValue::new("client.address", client.to_string())));
+    let id = request.head.headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    facts.extend(id.map(|id| KeyValue::new("mcp_guard.request_id", id.to_owned())));
+    facts
+}

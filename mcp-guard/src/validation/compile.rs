@@ -1,0 +1,223 @@
+//! From the text of a schema to something that checks, within bounds.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use jsonschema::{PatternOptions, Retrieve, Uri, ValidationOptions, Validator};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::screen::{PATTERN_BYTES_MAX, PATTERNS_MAX, PLACES_MAX, SCHEMA_DEPTH_MAX, Screened, screen};
+
+/// The largest program of one regular expression in bytes; `\w{1000}` asks for far more.
+const PATTERN_PROGRAM_BYTES_MAX: usize = 256 << 10;
+
+/// How often a pattern with look-around may go back before a text counts as not matching.
+const BACKTRACKS_MAX: usize = 10_000;
+
+/// Why a schema is not used. Calls of its tool pass unchecked.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum SchemaFault {
+    /// Its text is longer than the policy allows.
+    #[error("its text is too long")]
+    TooLarge,
+    /// It is nested deeper than [`SCHEMA_DEPTH_MAX`].
+    #[error("it is nested deeper than {SCHEMA_DEPTH_MAX}")]
+    TooDeep,
+    /// It has more than [`PATTERNS_MAX`] patterns, or one longer than [`PATTERN_BYTES_MAX`].
+    #[error("it has more than {PATTERNS_MAX} patterns, or one longer than {PATTERN_BYTES_MAX} bytes")]
+    TooManyPatterns,
+    /// Its references, followed, lead to more than [`PLACES_MAX`] places, or too many cannot be followed.
+    #[error("its references lead to more than {PLACES_MAX} places, or too many are no local pointers")]
+    TooManyReferences,
+    /// Compiling it took longer than the policy allows.
+    #[error("it took too long to compile")]
+    TooSlow,
+    /// It is not a valid schema of its dialect, or refers to something outside of itself.
+    #[error("it does not compile: `{keyword}` at {pointer}")]
+    Invalid {
+        /// Which rule of the dialect it breaks; `$ref` for a reference that leads nowhere.
+        keyword: String,
+        /// Where in the schema.
+        pointer: String,
+    },
+}
+
+impl SchemaFault {
+    /// The value of the `reason` label of `tool_schemas_skipped_total`.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::TooDeep => "too_deep",
+            Self::TooManyPatterns => "too_many_patterns",
+            Self::TooManyReferences => "too_many_references",
+            Self::TooSlow => "too_slow",
+            Self::Invalid { .. } => "invalid",
+        }
+    }
+}
+
+/// One schema of a tool: its text, and what it compiles to, once it was needed.
+#[derive(Debug)]
+pub(super) struct Schema {
+    text: Arc<str>,
+    compiled: OnceLock<Result<Compiled, SchemaFault>>,
+    is_reported: AtomicBool,
+}
+
+/// A schema that checks.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) validator: Validator,
+    pub(super) size: Screened,
+}
+
+impl Schema {
+    /// A schema, not yet compiled. A text beyond `bytes_max` is not kept.
+    pub(super) fn new(text: &str, bytes_max: usize) -> Self {
+        let (text, compiled) = if text.len() > bytes_max {
+            (Arc::default(), OnceLock::from(Err(SchemaFault::TooLarge)))
+        } else {
+            (text.into(), OnceLock::new())
+        };
+        Self { text, compiled, is_reported: AtomicBool::new(false) }
+    }
+
+    /// Its text; empty for one that was too large.
+    pub(super) fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// What it compiles to. The first call compiles, reading `clock` before and after.
+    pub(super) fn compiled(&self, time_max: Duration, clock: impl Fn() -> Instant) -> Result<&Compiled, &SchemaFault> {
+        let compile = || {
+            let start = clock();
+            let compiled = compile(&self.text)?;
+            if clock().saturating_duration_since(start) > time_max { Err(SchemaFault::TooSlow) } else { Ok(compiled) }
+        };
+        self.compiled.get_or_init(compile).as_ref()
+    }
+
+    /// True the first time: a schema with a fault is reported once, not with each call.
+    pub(super) fn is_to_be_reported(&self) -> bool {
+        !self.is_reported.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// Compiles `text`: 2020-12 unless its `$schema` names another draft. Nothing is fetched, and `format` says nothing.
+pub(super) fn compile(text: &str) -> Result<Compiled, SchemaFault> {
+    let value: Value = serde_json::from_str(text).map_err(|_| invalid("JSON", ""))?;
+    let size = screen(&value)?;
+    // Most patterns do without look-around, and then matching takes linear time.
+    let linear = options().with_pattern_options(PatternOptions::regex().size_limit(PATTERN_PROGRAM_BYTES_MAX));
+    let validator = linear.build(&value).or_else(|_| {
+        let pattern = PatternOptions::fancy_regex().size_limit(PATTERN_PROGRAM_BYTES_MAX);
+        options().with_pattern_options(pattern.backtrack_limit(BACKTRACKS_MAX)).build(&value)
+    });
+    match validator {
+        Ok(validator) => Ok(Compiled { validator, size }),
+        Err(error) => Err(invalid(error.kind().keyword(), error.instance_path().as_str())),
+    }
+}
+
+fn options<'i>() -> ValidationOptions<'i> {
+    jsonschema::options().with_retriever(NoRetriever).should_validate_formats(false)
+}
+
+fn invalid(keyword: &str, pointer: &str) -> SchemaFault {
+    let short = |text: &str| text.chars().take(200).collect();
+    SchemaFault::Invalid { keyword: short(keyword), pointer: short(pointer) }
+}
+
+/// Refuses every document that a schema refers to: a node must not make the guard fetch things.
+struct NoRetriever;
+
+impl Retrieve for NoRetriever {
+    fn retrieve(&self, _: &Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        Err("the guard fetches no schemas".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fault(schema: &Value) -> SchemaFault {
+        compile(&schema.to_string()).unwrap_err()
+    }
+
+    #[test]
+    fn a_schema_without_a_dialect_is_2020_12_and_one_may_name_draft_07() {
+        let newest = compile(r#"{"prefixItems": [{"type": "string"}]}"#).unwrap().validator;
+        assert!(!newest.is_valid(&serde_json::json!([1])));
+        let draft_07 = r#"{"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "string"}]}"#;
+        let draft_07 = compile(draft_07).unwrap().validator;
+        assert!(!draft_07.is_valid(&serde_json::json!([1])));
+        assert!(draft_07.is_valid(&serde_json::json!(["a", 1])));
+    }
+
+    #[test]
+    fn nothing_is_fetched() {
+        for reference in ["http://127.0.0.1:1/schema.json", "file:///etc/passwd", "other.json"] {
+            let fault = fault(&serde_json::json!({"properties": {"a": {"$ref": reference}}}));
+            assert_eq!(fault.label(), "invalid", "{reference}");
+        }
+    }
+
+    #[test]
+    fn local_references_are_followed() {
+        let schema = r##"{"$defs": {"n": {"type": "number"}}, "properties": {"a": {"$ref": "#/$defs/n"}}}"##;
+        let compiled = compile(schema).unwrap();
+        assert!(!compiled.validator.is_valid(&serde_json::json!({"a": "x"})));
+        assert!(!compiled.size.is_recursive);
+    }
+
+    #[test]
+    fn a_recursive_schema_compiles_and_is_known_to_be_recursive() {
+        let compiled = compile(r##"{"properties": {"next": {"$ref": "#"}}, "required": ["v"]}"##).unwrap();
+        assert!(!compiled.validator.is_valid(&serde_json::json!({"v": 1, "next": {}})));
+        assert!(compiled.size.is_recursive);
+    }
+
+    #[test]
+    fn a_pattern_with_a_huge_program_does_not_compile() {
+        assert_eq!(fault(&serde_json::json!({"pattern": "\\w{1000}{1000}"})).label(), "invalid");
+    }
+
+    #[test]
+    fn look_around_is_understood() {
+        let validator = compile(r#"{"pattern": "^(?!x)"}"#).unwrap().validator;
+        assert!(!validator.is_valid(&serde_json::json!("xa")));
+        assert!(validator.is_valid(&serde_json::json!("ax")));
+    }
+
+    #[test]
+    fn a_schema_that_compiled_too_slowly_is_dropped() {
+        let now = Cell::new(Instant::now());
+        let clock = || now.replace(now.get() + Duration::from_millis(30));
+        let slow = Schema::new("{}", 1024);
+        assert_eq!(slow.compiled(Duration::from_millis(20), clock).unwrap_err(), &SchemaFault::TooSlow);
+        assert!(Schema::new("{}", 1024).compiled(Duration::from_millis(30), clock).is_ok());
+    }
+
+    #[test]
+    fn a_schema_that_is_too_large_is_not_kept() {
+        let schema = Schema::new("{\"title\": \"x\"}", 4);
+        assert!(schema.text().is_empty());
+        assert_eq!(schema.compiled(Duration::MAX, Instant::now).unwrap_err(), &SchemaFault::TooLarge);
+    }
+
+    proptest! {
+        /// Whatever a node calls a schema, compiling it ends with an answer.
+        #[test]
+        fn no_schema_panics(schema in super::super::samples::any_schema()) {
+            drop(compile(&schema.to_string()));
+        }
+    }
+}

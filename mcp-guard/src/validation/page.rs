@@ -1,0 +1,94 @@
+//! What a page of `tools/list` says about tools.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// One page of a list of tools, its schemas unread.
+#[derive(Debug)]
+pub(super) struct Page<'a> {
+    pub(super) tools: Vec<ListedTool<'a>>,
+    /// Asks for the next page; `None` on the last.
+    pub(super) next_cursor: Option<Cow<'a, str>>,
+}
+
+/// One tool as listed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListedTool<'a> {
+    #[serde(borrow)]
+    pub(super) name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) input_schema: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) output_schema: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    annotations: Option<&'a RawValue>,
+}
+
+/// What a tool says about itself. To be believed only of nodes that one trusts (MCP 2025-03-26, ToolAnnotations).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ToolHints {
+    /// It changes nothing. Default: false.
+    #[serde(rename = "readOnlyHint")]
+    pub read_only: bool,
+    /// To call it again with the same arguments changes nothing more. Default: false.
+    #[serde(rename = "idempotentHint")]
+    pub idempotent: bool,
+}
+
+impl<'a> Page<'a> {
+    /// The page that `result`, the result of a `tools/list`, is; `None` if it is none.
+    ///
+    /// A tool that is no object with a `name` is left out: its calls pass unchecked.
+    pub(super) fn read(result: &'a str) -> Option<Self> {
+        let listed: Listed<'a> = serde_json::from_str(result).ok()?;
+        let tools = listed.tools.into_iter().filter_map(|tool| serde_json::from_str(tool.get()).ok()).collect();
+        Some(Self { tools, next_cursor: listed.next_cursor })
+    }
+}
+
+impl ListedTool<'_> {
+    /// Its annotations; those that are no booleans count as not given.
+    pub(super) fn hints(&self) -> ToolHints {
+        self.annotations.and_then(|hints| serde_json::from_str(hints.get()).ok()).unwrap_or_default()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed<'a> {
+    #[serde(borrow)]
+    tools: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    next_cursor: Option<Cow<'a, str>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_are_read_and_what_is_no_tool_is_left_out() {
+        let page = Page::read(
+            r#"{"tools": [7, {"name": "a\u0062", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
+                {"name": "c", "annotations": {"idempotentHint": "yes"}}], "nextCursor": "2", "ttlMs": 1}"#,
+        )
+        .unwrap();
+        assert_eq!(page.tools.iter().map(|tool| &*tool.name).collect::<Vec<_>>(), ["ab", "c"]);
+        assert_eq!(page.tools[0].input_schema.unwrap().get(), r#"{"type": "object"}"#);
+        assert_eq!(page.tools[0].hints(), ToolHints { read_only: true, idempotent: false });
+        assert_eq!(page.tools[1].hints(), ToolHints::default());
+        assert_eq!(page.next_cursor.as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn what_is_no_list_of_tools_is_none() {
+        for text in ["{}", "[]", r#"{"tools": {}}"#, r#"{"tools": null}"#, "7"] {
+            assert!(Page::read(text).is_none(), "{text}");
+        }
+    }
+}

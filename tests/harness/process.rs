@@ -1,0 +1,186 @@
+//! The guard as a real process.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::client::{self, Reply};
+
+/// How long anything here may take before the test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `mcp-guard`, ended with SIGKILL when it is dropped.
+#[derive(Debug)]
+pub struct Guard {
+    process: Child,
+    /// Where clients are served.
+    pub listen: SocketAddr,
+    /// Where operators are served.
+    pub admin: SocketAddr,
+    _config: Option<tempfile::TempDir>,
+}
+
+impl Guard {
+    /// Runs the binary `program` with `args` on free ports and waits until it listens.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn run(program: &str, args: &[&str]) -> Self {
+        Self::start(program, "run", args, None)
+    }
+
+    /// Runs it with a config file, whose `listeners` and `admin` are replaced by free ports.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn with_config(program: &str, yaml: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the config");
+        let path: PathBuf = folder.path().join("guard.yaml");
+        std::fs::write(&path, yaml).expect("the config is written");
+        Self::start(program, "run", &["-c", path.to_str().expect("a plain path")], Some(folder))
+    }
+
+    /// Runs `mcp-guard demo`.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn demo(program: &str) -> Self {
+        Self::start(program, "demo", &[], None)
+    }
+
+    fn start(program: &str, command: &str, args: &[&str], config: Option<tempfile::TempDir>) -> Self {
+        let (listen, admin) = (free_address(), free_address());
+        // Flags come before the words of a stdio node's command.
+        let mut process = Command::new(program)
+            .args([command, "--listen", &listen.to_string(), "--admin", &admin.to_string()])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the guard starts");
+        let log = process.stderr.take().expect("its log");
+        std::thread::spawn(move || {
+            for line in BufReader::new(log).lines().map_while(Result::ok) {
+                eprintln!("{line}");
+            }
+        });
+        let guard = Self { process, listen, admin, _config: config };
+        patiently("the guard is ready", || guard.get("/readyz").is_some_and(|reply| reply.status == 200));
+        patiently("it listens", || std::net::TcpStream::connect(listen).is_ok());
+        guard
+    }
+
+    /// The URL of the MCP endpoint.
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.listen)
+    }
+
+    /// Asks an admin endpoint.
+    pub fn get(&self, path: &str) -> Option<Reply> {
+        client::get_blocking(self.admin, path)
+    }
+
+    /// The value of a metric, given with its labels as the page writes them; 0 if it is not there.
+    pub fn metric(&self, series: &str) -> f64 {
+        let page = self.get("/metrics").map(|reply| reply.text()).unwrap_or_default();
+        let value = page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        value.unwrap_or_default()
+    }
+
+    /// The id of the process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Its child processes.
+    pub fn children(&self) -> Vec<u32> {
+        children_of(self.pid())
+    }
+
+    /// Sends it a signal, by name.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be sent.
+    pub fn signal(&self, name: &str) {
+        kill(self.pid(), name);
+    }
+
+    /// Waits for its end and says with which code.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end.
+    pub fn wait(&mut self) -> Option<i32> {
+        let mut status = None;
+        patiently("the guard ends", || {
+            status = self.process.try_wait().expect("it can be waited for");
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Sends a signal to a process.
+///
+/// # Panics
+///
+/// If `kill` cannot be run.
+pub fn kill(pid: u32, signal: &str) {
+    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
+    assert!(status.expect("kill runs").success(), "kill -{signal} {pid}");
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+/// A loopback address that nobody listens on.
+///
+/// # Panics
+///
+/// If there is none.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address")
+}
+
+/// Asks `condition` again and again until it holds.
+///
+/// # Panics
+///
+/// If it does not hold within 30 s; `what` says what was waited for.
+#[expect(clippy::disallowed_methods, reason = "other processes keep their own time")]
+pub fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A JSON value out of text, for short assertions.
+///
+/// # Panics
+///
+/// If it is not JSON.
+pub fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
