@@ -119,10 +119,8 @@ fn read_batch(text: &str, reading: Reading) -> Result<Body, Fault> {
     if members.is_empty() {
         return Err(invalid("a batch holds at least one message").into());
     }
-    let calls: Vec<_> = members
-        .into_iter()
-        .map(|member| (range_in(text, member.get()), read_message(member.get(), reading)))
-        .collect();
+    let calls: Vec<_> =
+        members.into_iter().map(|member| (range_in(text, member.get()), read_message(member.get(), reading))).collect();
     if calls.iter().any(|(_, call)| call.as_ref().is_ok_and(|call| call.method.is(Method::INITIALIZE))) {
         return Err(invalid("initialize may not be in a batch").into());
     }
