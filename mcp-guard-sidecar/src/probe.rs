@@ -12,6 +12,7 @@ use crate::health::Health;
 use crate::upstream::stdio::{Health as ChildHealth, Stdio};
 
 /// How a node is asked.
+#[derive(Debug)]
 pub enum Probe {
     /// Whether it takes connections at this address, within this time.
     Connect {
