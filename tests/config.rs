@@ -1,5 +1,7 @@
 //! The config file as people meet it: samples, schema, reference page, and what is said about mistakes.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot set up fails it")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -92,5 +94,8 @@ fn the_reference_page_is_up_to_date() {
         std::fs::write(&file, &page).unwrap();
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(written == page, "docs/config.md is stale: run UPDATE=1 cargo nextest run -p mcp-guard-tests reference_page");
+    assert!(
+        written == page,
+        "docs/config.md is stale: run UPDATE=1 cargo nextest run -p mcp-guard-tests reference_page"
+    );
 }

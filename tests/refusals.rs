@@ -71,7 +71,10 @@ fn what_is_wrong_with_the_head_is_refused() {
     let reply = to("POST", "/mcp", &[json, ("mcp-protocol-version", "1999-01-01")]);
     assert_refused(&reply, "unsupported_version", 400, -32022);
     assert_eq!(reply.json()["error"]["data"]["requested"], "1999-01-01");
-    let evil = format!("POST /mcp HTTP/1.1\r\nhost: evil.example\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{ping}", ping.len());
+    let evil = format!(
+        "POST /mcp HTTP/1.1\r\nhost: evil.example\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{ping}",
+        ping.len()
+    );
     assert_refused(&raw(guard.listen, evil.as_bytes()).unwrap(), "host_not_allowed", 403, 1014);
     assert_eq!(upstream.seen().len(), 0);
 }
@@ -116,7 +119,8 @@ fn params_and_arguments_are_refused_as_the_revision_has_it() {
 #[test]
 fn a_notification_is_refused_without_a_body() {
     let (guard, _upstream) = guarded(json!({}));
-    let reply = send(guard.listen, &[], r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":[]}}"#);
+    let reply =
+        send(guard.listen, &[], r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":[]}}"#);
     assert_eq!((reply.status / 100 != 5, reply.body.len()), (true, 0), "{}", reply.text());
 }
 
@@ -139,7 +143,8 @@ fn a_spent_allowance_is_refused_with_the_exact_wait() {
 
 #[test]
 fn a_full_queue_and_a_long_wait_are_refused() {
-    let (guard, upstream) = guarded(json!({"queue": {"concurrency": 1, "adaptive": false, "waiting": 1, "max_wait": "300ms"}}));
+    let (guard, upstream) =
+        guarded(json!({"queue": {"concurrency": 1, "adaptive": false, "waiting": 1, "max_wait": "300ms"}}));
     let hold = call_tool(1, "hold", json!({})).to_string();
     std::thread::scope(|scope| {
         let first = scope.spawn(|| send(guard.listen, &[], &hold));
@@ -198,7 +203,10 @@ fn a_call_that_takes_too_long_is_told() {
 #[test]
 fn a_body_that_comes_too_slowly_is_refused() {
     let (guard, _upstream) = guarded(json!({"limits": {"body_timeout": "50ms"}}));
-    let head = format!("POST /mcp HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{{", guard.listen);
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{{",
+        guard.listen
+    );
     assert_refused(&raw(guard.listen, head.as_bytes()).unwrap(), "request_timeout", 408, 1069);
 }
 

@@ -132,7 +132,8 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
 
 async fn drain(State(admin): State<Admin>) -> Response {
     admin.drain.begin();
-    (StatusCode::ACCEPTED, Json(json!({"status": "draining", "connections": admin.drain.connections()}))).into_response()
+    (StatusCode::ACCEPTED, Json(json!({"status": "draining", "connections": admin.drain.connections()})))
+        .into_response()
 }
 
 /// Serves the endpoints on a listener of pingora's.

@@ -189,7 +189,8 @@ fn turned_away<B>(too_many: bool) -> Response<DrainedBody<B>> {
     let refusal = refusal.retry_after(Duration::from_secs(1));
     let body = refusal.body(None).unwrap_or_default();
     let mut response = Response::new(DrainedBody::Whole(Full::from(body)));
-    *response.status_mut() = if too_many { http::StatusCode::TOO_MANY_REQUESTS } else { http::StatusCode::SERVICE_UNAVAILABLE };
+    *response.status_mut() =
+        if too_many { http::StatusCode::TOO_MANY_REQUESTS } else { http::StatusCode::SERVICE_UNAVAILABLE };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

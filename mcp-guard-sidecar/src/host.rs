@@ -44,7 +44,8 @@ pub fn server() -> Server {
 pub fn listening<A: ServerApp + Send + Sync + 'static>(app: A, address: SocketAddr, core: usize) -> Service<A> {
     let mut service = Service::new(format!("{address} core {core}"), app);
     let name = format!("{}:{}{}", host(address), "0".repeat(core), address.port());
-    let options = TcpSocketOptions { so_reuseport: Some(true), ..TcpSocketOptions::default() };
+    let mut options = TcpSocketOptions::default();
+    options.so_reuseport = Some(true);
     // Hyper buffers; a second buffer under it costs 11 KB a connection.
     let listener = ListenerConfig::tcp(name).tcp_socket_options(options).l4_buffer(L4BufferSettings::unbuffered());
     service.add_listener(listener);
@@ -73,7 +74,8 @@ pub fn run(server: Server, ending: Ending) {
     server.run(RunArgs { shutdown_signal: Box::new(ending) });
 }
 
-type Finish = Box<dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+/// What is done last.
+pub type Finish = Box<dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// What happens between SIGTERM and the exit.
 pub struct Ending {
@@ -90,7 +92,7 @@ impl Ending {
 
     async fn drained(&self) {
         self.drain.begin();
-        let finished = self.drain.finished(self.limits.drain.into()).await;
+        let finished = self.drain.finished(self.limits.drain.0).await;
         tracing::info!(finished, connections = self.drain.connections(), "drained");
     }
 }
@@ -106,12 +108,12 @@ impl ShutdownSignalWatch for Ending {
     /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains. A second signal cuts the drain short.
     async fn recv(&self) -> ShutdownSignal {
         wait(&self.drain).await;
-        tracing::info!(limit = ?self.limits.drain, "draining");
+        tracing::info!(limit = %self.limits.drain, "draining");
         tokio::select! {
             () = self.drained() => {}
             () = signalled() => tracing::warn!("second signal: not waiting any longer"),
         }
-        let grace: Duration = self.limits.grace.into();
+        let grace: Duration = self.limits.grace.0;
         if tokio::time::timeout(grace, (self.finish)()).await.is_err() {
             tracing::warn!(?grace, "children did not end in time");
         }
@@ -142,4 +144,3 @@ async fn signalled() {
 pub fn nothing_to_finish() -> Finish {
     Box::new(|| Box::pin(std::future::ready(())))
 }
-

@@ -11,6 +11,8 @@ pub mod demo;
 pub mod drain;
 pub mod health;
 pub mod host;
+pub mod metrics_page;
+pub mod probe;
 pub mod run;
 pub mod stack;
 pub mod telemetry;

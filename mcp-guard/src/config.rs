@@ -7,8 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::breaker::BreakerPolicy;
 use crate::limits::JSON_DEPTH_MAX;
 use crate::matcher::Pattern;
+use crate::rate_limit::RateLimits;
+use crate::retry::RetryPolicy;
+use crate::trace::TracePolicy;
 use crate::units::{ByteSize, Span};
 
 /// Everything that [`GuardLayer`](crate::middleware::GuardLayer) can be told. Every key has a default.
@@ -18,8 +22,16 @@ use crate::units::{ByteSize, Span};
 pub struct GuardConfig {
     /// Sizes, counts and times that bound what a client can make the guard hold.
     pub limits: LimitsPolicy,
+    /// How often callers may call.
+    pub rate_limits: RateLimits,
     /// What holds for single tools; the first whose name matches counts.
     pub tools: Vec<ToolPolicy>,
+    /// When to stop calling what keeps failing.
+    pub breaker: BreakerPolicy,
+    /// What is sent again, and how often.
+    pub retry: RetryPolicy,
+    /// What is passed on of a caller's trace.
+    pub trace: TracePolicy,
 }
 
 impl GuardConfig {

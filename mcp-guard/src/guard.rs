@@ -8,15 +8,15 @@ use tower::Layer;
 
 use crate::breaker::{Breaker, BreakerLayer};
 use crate::config::GuardConfig;
-use crate::middleware::{Deadline, EdgePolicy, McpService, Node, Record, Settings};
-use crate::queue::{Queue, QueueLayer};
+use crate::middleware::{Deadline, EdgePolicy, Handler, McpService, Node, Record, Settings};
+//Q use crate::queue::{Queue, QueueLayer};
 use crate::rate_limit::{RateLimit, RateLimitLayer};
 use crate::retry::{Retry, RetryLayer};
 use crate::trace::{Trace, TraceLayer, TraceUpstream};
-use crate::validation::{Validation, ValidationLayer};
+//Q use crate::validation::{Validation, ValidationLayer};
 
 /// What a message goes through, outermost first.
-pub type GuardStack<S> = Record<Trace<RateLimit<Validation<Queue<Deadline<Retry<Breaker<TraceUpstream<Node<S>>>>>>>>>>;
+pub type GuardStack<S> = Record<Trace<RateLimit<Deadline<Retry<Breaker<TraceUpstream<Node<S>>>>>>>>; //Q
 
 /// The whole guard as one layer, around any http service that speaks MCP.
 ///
@@ -46,8 +46,8 @@ struct Layers {
     config: GuardConfig,
     trace: TraceLayer,
     rate_limit: RateLimitLayer,
-    validation: ValidationLayer,
-    queue: QueueLayer,
+    //Q    validation: ValidationLayer,
+    //Q    queue: QueueLayer,
     retry: RetryLayer,
     breaker: BreakerLayer,
 }
@@ -60,15 +60,15 @@ impl GuardLayer {
 
     /// A guard for the node called `node` in metrics.
     pub fn for_node(config: GuardConfig, node: &str) -> Self {
-        let validation = ValidationLayer::new(config.validation.clone());
+        //Q        let validation = ValidationLayer::new(config.validation.clone());
         let layers = Layers {
             trace: TraceLayer::new(config.trace.clone()),
             // The doorkeeper of `Settings` asks the rules on clients before a body is read.
             rate_limit: RateLimitLayer::new(&config.rate_limits).with_costs(&config.tools).after_doorkeeper(),
-            queue: QueueLayer::new(config.queue.clone(), &config.tools),
-            retry: RetryLayer::new(config.retry.clone()).hints(validation.catalog()),
+            //Q            queue: QueueLayer::new(config.queue.clone(), &config.tools),
+            retry: RetryLayer::new(config.retry.clone()), //Q.hints(validation.catalog()),
             breaker: BreakerLayer::new(config.breaker.clone(), node),
-            validation,
+            //Q            validation,
             config,
         };
         Self { shared: Arc::new(layers), edge: EdgePolicy::default(), call_timeout: None }
@@ -95,7 +95,10 @@ impl GuardLayer {
     }
 
     /// The order of the concerns, innermost first, one reason each.
-    fn stack<S>(&self, service: S) -> GuardStack<S> {
+    fn stack<S>(&self, service: S) -> GuardStack<S>
+    where
+        Node<S>: Handler,
+    {
         let layers = &self.shared;
         let node = Node::new(service).answer_bytes_max(layers.config.limits.response_bytes_max());
         // Each try is a span of its own, so that a trace shows what was repeated.
@@ -107,9 +110,9 @@ impl GuardLayer {
         // A call's time begins when it leaves the queue, and all its tries share it.
         let node = Deadline::new(node, self.call_timeout, &layers.config.tools);
         // What is refused above never takes a place from what can be served.
-        let node = layers.queue.wrap(node);
+        //Q        let node = layers.queue.wrap(node);
         // A message is checked once, not once a try, and only if the caller may send it at all.
-        let node = layers.validation.wrap(node);
+        //Q        let node = layers.validation.wrap(node);
         // The cheapest refusal comes first.
         let node = layers.rate_limit.wrap(node);
         // Refusals belong into the caller's trace too.
@@ -121,7 +124,7 @@ impl GuardLayer {
 
 impl<S> Layer<S> for GuardLayer
 where
-    GuardStack<S>: crate::middleware::Handler,
+    Node<S>: Handler,
 {
     type Service = McpService<GuardStack<S>>;
 
@@ -132,6 +135,9 @@ where
 
 impl fmt::Debug for GuardLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GuardLayer").field("config", &self.shared.config).field("edge", &self.edge).finish_non_exhaustive()
+        f.debug_struct("GuardLayer")
+            .field("config", &self.shared.config)
+            .field("edge", &self.edge)
+            .finish_non_exhaustive()
     }
 }

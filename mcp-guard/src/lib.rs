@@ -1,7 +1,20 @@
-//! mcp-guard.
+//! Tower layers that make an MCP server fit for production.
+//!
+//! [`GuardLayer`] is the whole guard; [`RateLimitLayer`](rate_limit::RateLimitLayer),
+//! [`ValidationLayer`](validation::ValidationLayer), [`QueueLayer`](queue::QueueLayer),
+//! [`RetryLayer`](retry::RetryLayer), [`BreakerLayer`](breaker::BreakerLayer) and
+//! [`TraceLayer`](trace::TraceLayer) are its concerns, each of use alone. They wrap any
+//! `Service<http::Request<_>, Response = http::Response<_>>` that speaks MCP over Streamable HTTP, and ask nothing
+//! of the runtime but tokio's timer. What they refuse is answered; they have no errors of their own.
+//!
+//! Without the feature `tower` (on by default) the crate is decisions only: plain data and plain functions that
+//! know no runtime, no HTTP and no clock.
+//!
+//! The modules, in reading order: the words that everything shares ([`revision`], [`call`], [`message`],
+//! [`refusal`], [`outcome`]), what the operator asks for ([`config`], [`units`]), the concerns in the order in
+//! which a call meets them, and [`middleware`], the HTTP around them.
 
 pub mod call;
-pub mod config;
 pub mod limits;
 pub mod matcher;
 pub mod message;
@@ -9,16 +22,30 @@ pub mod outcome;
 pub mod refusal;
 pub mod reply;
 pub mod revision;
+
+pub mod config;
 pub mod units;
+
+pub mod trace;
+
+pub mod rate_limit;
+
+pub mod validation;
+
+pub mod queue;
+
+pub mod retry;
+
+pub mod breaker;
 
 pub mod session;
 
-pub mod breaker;
-pub mod queue;
-pub mod rate_limit;
-pub mod retry;
-pub mod trace;
-pub mod validation;
-
+#[cfg(feature = "tower")]
+mod guard;
 #[cfg(feature = "tower")]
 pub mod middleware;
+
+#[cfg(feature = "tower")]
+pub use guard::{GuardLayer, GuardStack};
+#[cfg(feature = "tower")]
+pub use middleware::describe_metrics;

@@ -74,7 +74,13 @@ pub fn send(address: SocketAddr, headers: &[(&str, &str)], body: impl AsRef<[u8]
 /// # Panics
 ///
 /// If there is no answer.
-pub fn send_to(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Reply {
+pub fn send_to(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl AsRef<[u8]>,
+) -> Reply {
     let body = body.as_ref();
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for (name, value) in headers {

@@ -1,6 +1,7 @@
 //! What the tests of the whole share: the guard as a real process, and a client that can misbehave.
 
 mod client;
+pub mod config_reference;
 mod process;
 pub mod stdio;
 pub mod upstream;

@@ -42,7 +42,8 @@ impl Upstream {
     pub fn start() -> Self {
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
-        let shared = Arc::new(Shared { calls: AtomicUsize::new(0), seen: std::sync::Mutex::default(), gate: Semaphore::new(0) });
+        let shared =
+            Arc::new(Shared { calls: AtomicUsize::new(0), seen: std::sync::Mutex::default(), gate: Semaphore::new(0) });
         let state = Arc::clone(&shared);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -145,4 +146,3 @@ fn broken() -> Response {
     let body = Body::from_stream(futures_util::stream::iter(chunks));
     ([("content-type", "application/json")], body).into_response()
 }
-

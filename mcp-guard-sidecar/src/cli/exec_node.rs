@@ -34,7 +34,6 @@ impl ExecNode {
     /// Becomes the command. Returns only if that fails: 126 if it cannot be run, 127 if there is none, as in a shell.
     pub fn run(self) -> ExitCode {
         let error = self.become_command();
-        tracing::error!(%error, "the node cannot be started");
         // What is written to the standard error is in the guard's log: the guard reads it.
         let program = self.command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
         let _ = io::Write::write_all(&mut io::stderr(), format!("cannot start {program}: {error}\n").as_bytes());

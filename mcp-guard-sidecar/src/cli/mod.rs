@@ -15,6 +15,7 @@ mod schema;
 
 pub use arguments::{Arguments, RunArguments, Subcommand};
 pub use exec_node::ExecNode;
+pub(crate) use output::complain;
 
 use std::process::ExitCode;
 

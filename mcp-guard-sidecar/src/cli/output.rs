@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 /// Writes what went wrong to standard error. Where nobody reads that, there is nobody to tell.
-pub(super) fn complain(error: &impl Display) {
+pub(crate) fn complain(error: &impl Display) {
     let _ = writeln!(io::stderr().lock(), "{error}");
 }
 

@@ -14,7 +14,7 @@ pub(super) fn run(arguments: RunArguments) -> ExitCode {
         None => Config::from_flags(&flags),
     };
     match config {
-        Ok(config) => crate::run::run(config),
+        Ok(config) => crate::run::run(&config),
         Err(error) => {
             complain(&error);
             ExitCode::from(USAGE)

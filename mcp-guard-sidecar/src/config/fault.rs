@@ -40,9 +40,11 @@ impl Fault {
         let (place, at, what) = match self.reason {
             Reason::UnknownKey { allowed } => (on_key, node.path.clone(), unknown_key(&path, allowed)),
             Reason::MissingKey(key) => (node.place, node.path.key(key), "is missing, and has no default".into()),
-            Reason::WrongKind { allowed } => {
-                (node.place, node.path.clone(), format!("{} is not allowed here: write {}", shown(node), kind(&allowed)))
-            }
+            Reason::WrongKind { allowed } => (
+                node.place,
+                node.path.clone(),
+                format!("{} is not allowed here: write {}", shown(node), kind(&allowed)),
+            ),
             Reason::UnknownVariant { allowed } => {
                 (node.place, node.path.clone(), format!("{} is not allowed here: write {}", shown(node), any(allowed)))
             }

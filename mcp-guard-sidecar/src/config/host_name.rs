@@ -50,7 +50,9 @@ pub struct Origin(String);
 
 /// A text that is not an origin.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("{text:?} is not an origin: write http:// or https:// and HOST[:PORT] without a path, as in https://app.example.com")]
+#[error(
+    "{text:?} is not an origin: write http:// or https:// and HOST[:PORT] without a path, as in https://app.example.com"
+)]
 pub struct InvalidOrigin {
     text: String,
 }

@@ -98,7 +98,8 @@ fn read_text(file: &Path) -> Result<String, Problem> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let good = String::from_utf8_lossy(good);
-        let (before, last) = good.rsplit_once('\n').map_or((0, &*good), |(lines, last)| (lines.matches('\n').count() + 1, last));
+        let (before, last) =
+            good.rsplit_once('\n').map_or((0, &*good), |(lines, last)| (lines.matches('\n').count() + 1, last));
         let place = Place::Text { line: before + 1, column: last.chars().count() + 1 };
         Problem { place, ..whole("not UTF-8: write the file in UTF-8".into()) }
     })

@@ -92,9 +92,7 @@ impl Node {
         match &self.content {
             Content::Scalar(value) => value.clone(),
             Content::List(items) => items.iter().map(Self::value).collect(),
-            Content::Mapping(entries) => {
-                entries.iter().map(|entry| (entry.key.clone(), entry.value.value())).collect()
-            }
+            Content::Mapping(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.value.value())).collect(),
         }
     }
 

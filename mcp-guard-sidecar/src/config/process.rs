@@ -35,6 +35,9 @@ struct ProcessSpec {
     /// The most memory of one child; default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<ByteSize>,
+    /// The most CPU time of one child, at least 1s; default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_time: Option<Span>,
 }
 
 /// Child processes that cannot be run as asked.
@@ -53,6 +56,9 @@ pub enum InvalidProcess {
     /// No program would run.
     #[error("memory is below {}: no program starts in that", ByteSize(MEMORY_BYTES_MIN))]
     Memory,
+    /// The system counts whole seconds.
+    #[error("cpu_time is below 1s: the system counts whole seconds")]
+    CpuTime,
 }
 
 /// The least memory that may be set for a child: what a small program maps.
@@ -66,6 +72,7 @@ impl Default for ProcessSpec {
             children: NonZeroUsize::MIN.saturating_add(127),
             start_timeout: Span(Duration::from_secs(10)),
             memory: None,
+            cpu_time: None,
         }
     }
 }
@@ -87,6 +94,9 @@ impl TryFrom<ProcessSpec> for Process {
         }
         if spec.memory.is_some_and(|memory| memory.0 < MEMORY_BYTES_MIN) {
             return Err(InvalidProcess::Memory);
+        }
+        if spec.cpu_time.is_some_and(|time| time.0.as_secs() == 0) {
+            return Err(InvalidProcess::CpuTime);
         }
         Ok(Self(spec))
     }
@@ -110,8 +120,8 @@ impl Process {
     }
 
     /// Most children at once.
-    pub fn children_max(&self) -> usize {
-        self.0.children.get()
+    pub fn children_max(&self) -> NonZeroUsize {
+        self.0.children
     }
 
     /// How long a child may take until it answers its first message.
@@ -122,5 +132,10 @@ impl Process {
     /// The most memory of one child in bytes, if limited.
     pub fn memory_bytes_max(&self) -> Option<u64> {
         self.0.memory.map(|memory| memory.0)
+    }
+
+    /// The most CPU time of one child in whole seconds, if limited.
+    pub fn cpu_seconds_max(&self) -> Option<u64> {
+        self.0.cpu_time.map(|time| time.0.as_secs())
     }
 }

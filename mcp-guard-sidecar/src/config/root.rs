@@ -16,16 +16,15 @@ use super::telemetry::TelemetryConfig;
 use super::upstream::Upstream;
 
 /// Everything that the sidecar can be told. It is valid, also across its sections.
-#[derive(Clone, Debug, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(into = "ConfigSpec")]
-#[schemars(with = "ConfigSpec")]
 pub struct Config(ConfigSpec);
 
 /// Config of mcp-guard. Durations are written as 250ms, 30s, 5m, 1h or 7d, sizes as 64KiB, 4MiB or 1GiB, rates as 50/s,
 /// 600/m or 1000/h.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Config")]
+#[schemars(rename = "Config", extend("required" = ["upstreams"]))]
 pub(super) struct ConfigSpec {
     /// The version of this format.
     #[serde(default)]
@@ -39,8 +38,8 @@ pub(super) struct ConfigSpec {
     admin: Admin,
     /// The node that is guarded; exactly one in this build.
     // Its absence is told in full by `Config::new`, not by serde.
-    #[serde(default)]
-    #[schemars(required, length(min = 1, max = 1))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1))]
     upstreams: Vec<Upstream>,
     /// What the guard allows.
     #[serde(default)]
@@ -155,11 +154,7 @@ fn listener_problems(spec: &ConfigSpec) -> Vec<(KeyPath, String)> {
     problems
 }
 
-fn taken_problem(
-    path: &KeyPath,
-    address: SocketAddr,
-    taken: &[(SocketAddr, String)],
-) -> Option<(KeyPath, String)> {
+fn taken_problem(path: &KeyPath, address: SocketAddr, taken: &[(SocketAddr, String)]) -> Option<(KeyPath, String)> {
     let (_, by) = taken.iter().find(|(other, _)| overlap(address, *other))?;
     Some((path.clone(), format!("{address} is taken by {by}: write another port")))
 }

@@ -5,13 +5,13 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use serde_json::Value;
 
-use super::root::Config;
+use super::root::ConfigSpec;
 
 /// The JSON Schema (2020-12) of the config file: every key with its type, default and description.
 ///
 /// What spans several keys, such as two listeners on one address, is checked by reading alone.
 pub fn schema() -> Value {
-    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<ConfigSpec>();
     RecursiveTransform(without_null).transform(&mut schema);
     schema.to_value()
 }

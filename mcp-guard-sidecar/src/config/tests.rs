@@ -58,7 +58,7 @@ fn a_command_takes_the_place_of_the_url_of_the_file() {
     let config = Config::parse("guard.yaml", URL, &flags).unwrap();
     let Target::Stdio { command, process } = &config.upstreams()[0].target else { panic!("a URL") };
     assert_eq!((command.program(), command.arguments()), ("erlmcp", &["stdio".to_owned()][..]));
-    assert_eq!(process.children_max(), 128);
+    assert_eq!(process.children_max().get(), 128);
 }
 
 #[test]

@@ -23,7 +23,7 @@ struct TimeoutsSpec {
     connect: Span,
     /// From the end of the request to the first byte of the answer.
     first_byte: Span,
-    /// Between two pieces of an answer, and how long an unused connection is kept.
+    /// How long an unused connection is kept.
     idle: Span,
 }
 
@@ -101,7 +101,7 @@ impl Timeouts {
         self.0.first_byte.0
     }
 
-    /// Between two pieces of an answer, and how long an unused connection is kept.
+    /// How long an unused connection is kept.
     pub fn idle(&self) -> Duration {
         self.0.idle.0
     }

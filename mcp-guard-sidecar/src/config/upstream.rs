@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use mcp_guard::session::Profile;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
@@ -20,7 +21,7 @@ pub struct Upstream {
     pub target: Target,
     /// Which known quirks the node has.
     pub profile: Profile,
-    /// Most connections to the node; more calls wait in the queue. Has no meaning for stdio.
+    /// Most connections to the node at once. Has no meaning for stdio.
     pub connections: NonZeroUsize,
     /// How long its steps may take.
     pub timeouts: Timeouts,
@@ -61,18 +62,6 @@ impl Command {
     }
 }
 
-/// Known quirks of a node.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Profile {
-    /// None: the node follows the specification.
-    #[default]
-    Standard,
-    /// erlmcp, whose sessions die of messages that others refuse.
-    Erlmcp,
-}
-
 /// The node that is guarded: exactly one of `url` and `command`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -91,7 +80,7 @@ struct UpstreamSpec {
     /// Which known quirks the node has.
     #[serde(default)]
     profile: Profile,
-    /// Most connections to the node; more calls wait in the queue. Has no meaning beside `command`.
+    /// Most connections to the node at once. Has no meaning beside `command`.
     #[serde(default = "connections")]
     connections: NonZeroUsize,
     /// How long its steps may take.
@@ -119,10 +108,14 @@ fn connections() -> NonZeroUsize {
 #[non_exhaustive]
 pub enum InvalidUpstream {
     /// Two nodes in one.
-    #[error("both url and command are here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]")]
+    #[error(
+        "both url and command are here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]"
+    )]
     UrlAndCommand,
     /// No node at all.
-    #[error("neither url nor command is here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]")]
+    #[error(
+        "neither url nor command is here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]"
+    )]
     NoTarget,
     /// There is no child to run.
     #[error("process is for a node that the guard runs: write it beside command, not beside url")]

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 
+use crate::cli::complain;
 use crate::config::{Config, Flags};
 use crate::run;
 
@@ -24,14 +25,11 @@ pub fn demo(listen: Option<SocketAddr>, admin: Option<SocketAddr>) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error.to_string()),
     };
-    match run::start(&config, introduce) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
-    }
+    run::exit_code(run::start(&config, introduce))
 }
 
 fn fail(why: &str) -> ExitCode {
-    eprintln!("mcp-guard: {why}");
+    complain(&format!("mcp-guard: {why}"));
     ExitCode::FAILURE
 }
 
@@ -79,6 +77,10 @@ fn introduction(listener: SocketAddr, admin: SocketAddr) -> String {
         call("sleep", r#"{"ms":1500}"#, status),
         call("flap", "{}", ""),
         call("crash", "{}", status),
-        call("add", r#"{"a":1,"b":2}"#, "-i -H 'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' "),
+        call(
+            "add",
+            r#"{"a":1,"b":2}"#,
+            "-i -H 'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' "
+        ),
     )
 }

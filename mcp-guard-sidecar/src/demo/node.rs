@@ -36,7 +36,8 @@ pub(super) async fn start() -> io::Result<SocketAddr> {
 async fn serve(listener: TcpListener) {
     let node = DemoNode { flaps: Arc::default() };
     let config = StreamableHttpServerConfig::default().with_legacy_session_mode(false).with_json_response(true);
-    let service = StreamableHttpService::new(move || Ok(node.clone()), Arc::new(LocalSessionManager::default()), config);
+    let service =
+        StreamableHttpService::new(move || Ok(node.clone()), Arc::new(LocalSessionManager::default()), config);
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let service = service.clone();

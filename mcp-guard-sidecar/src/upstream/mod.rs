@@ -1,4 +1,5 @@
 //! One file or folder per kind of node, and what they share.
 
+pub mod from_config;
 pub mod http;
 pub mod stdio;

@@ -64,6 +64,8 @@ mod service;
 #[cfg(test)]
 mod circuit_tests;
 #[cfg(test)]
+mod node_tests;
+#[cfg(test)]
 #[cfg(feature = "tower")]
 pub(crate) mod spy;
 #[cfg(test)]

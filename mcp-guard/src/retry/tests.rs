@@ -14,7 +14,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::{Hints, InvalidRetry, Retry, RetryLayer, RetryPolicy, RetrySpec, ToolHints};
 use crate::breaker::spy::Spy;
 use crate::call::{Call, Kind, Method};
-use crate::middleware::{Answer, Handler, McpRequest, clock};
+use crate::middleware::{Answer, Handler, McpRequest, Node, UpstreamError, clock};
 use crate::outcome::Outcome;
 use crate::refusal::{Reason, Refusal};
 use crate::revision::Revision;
@@ -170,6 +170,17 @@ async fn the_nodes_retry_after_is_waited_out_and_one_that_is_too_long_is_passed_
     let answer = retry(&node, RetrySpec::default()).handle(request(Method::PING)).await;
     assert_eq!(answer.head().headers["retry-after"], "60");
     assert_eq!(node.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_guards_own_retry_after_is_for_callers_and_delays_no_retry() {
+    let node = service_fn(async |_: Request<Full<Bytes>>| {
+        Err::<Response<Full<Bytes>>, _>(UpstreamError::Unavailable("refused".into()))
+    });
+    let start = clock::now();
+    let answer = RetryLayer::new(RetryPolicy::default()).wrap(Node::new(node)).handle(request(Method::PING)).await;
+    assert_eq!(answer.head().headers["retry-after"], "1");
+    assert!(clock::now() - start <= Duration::from_millis(150 + 450));
 }
 
 #[tokio::test(start_paused = true)]

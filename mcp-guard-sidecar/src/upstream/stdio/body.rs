@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use mcp_guard::middleware::UpstreamError;
-use mcp_guard::session::{End, Message};
+use mcp_guard::session::End;
 
 use super::outbox::Event;
 use super::session::{Listening, Waiting};
@@ -23,7 +23,6 @@ enum Inner {
 
 struct Stream<S> {
     source: S,
-    first: Option<Message>,
     /// The id of the request that is answered, as JSON text.
     id: Box<str>,
     is_over: bool,
@@ -34,12 +33,12 @@ impl StdioBody {
         Self(Inner::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
-    pub(super) fn answer(waiting: Waiting, id: Box<str>, first: Message) -> Self {
-        Self(Inner::Answer(Box::new(Stream { source: waiting, first: Some(first), id, is_over: false })))
+    pub(super) fn answer(waiting: Waiting, id: Box<str>) -> Self {
+        Self(Inner::Answer(Box::new(Stream { source: waiting, id, is_over: false })))
     }
 
     pub(super) fn listen(listening: Listening) -> Self {
-        Self(Inner::Listen(Box::new(Stream { source: listening, first: None, id: "null".into(), is_over: false })))
+        Self(Inner::Listen(Box::new(Stream { source: listening, id: "null".into(), is_over: false })))
     }
 }
 
@@ -50,11 +49,7 @@ impl<S> Stream<S> {
         if self.is_over {
             return Poll::Ready(None);
         }
-        let next = match self.first.take() {
-            Some(first) => Event::Message(first),
-            None => ready!(poll_next(&self.source)),
-        };
-        let line = match next {
+        let line = match ready!(poll_next(&self.source)) {
             Event::Message(message) => message.line,
             Event::End(end) => {
                 self.is_over = true;

@@ -17,7 +17,7 @@ use super::answer;
 use super::body::StdioBody;
 use super::child::{self, Supervised};
 use super::log::log_stderr;
-use super::outbox::Event;
+use super::outbox::Start;
 use super::pipes;
 use super::registry::Registry;
 use super::service::{Health, Inner};
@@ -34,10 +34,10 @@ pub(super) async fn open(inner: &Inner, id: &str, line: Bytes) -> Result<Respons
     let limit = inner.options.start_timeout;
     let asking = Asking { id, progress_token: None, is_carrier: false };
     let answered = opening.session.ask(asking, line, limit).await;
-    inner.note(if matches!(answered, Ok((_, Event::End(End::Answered(_))))) { Health::Alive } else { Health::Failing });
+    inner.note(if matches!(answered, Ok((_, Start::End(End::Answered(_))))) { Health::Alive } else { Health::Failing });
     let line = match answered?.1 {
-        Event::End(End::Answered(line)) => line,
-        Event::End(End::Broken | End::Cancelled | End::Closed) | Event::Message(_) => {
+        Start::End(End::Answered(line)) => line,
+        Start::End(End::Broken | End::Cancelled | End::Closed) | Start::Message => {
             return Err(UpstreamError::Unavailable("its process ended before it answered initialize".into()));
         }
     };
@@ -47,6 +47,10 @@ pub(super) async fn open(inner: &Inner, id: &str, line: Bytes) -> Result<Respons
     }
     if !inner.registry.insert(&opening.session) {
         return Err(draining());
+    }
+    if opening.session.is_over() {
+        // The child ended meanwhile, so nobody else will take the session out.
+        inner.registry.remove(opening.session.id());
     }
     Ok(answer::opened(StdioBody::whole(line), opening.keep()))
 }

@@ -25,6 +25,13 @@ struct State {
     reader: Option<Waker>,
 }
 
+/// What comes first.
+#[derive(Debug)]
+pub(super) enum Start {
+    Message,
+    End(End),
+}
+
 /// What the reader gets.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -33,6 +40,19 @@ pub(super) enum Event {
 }
 
 impl Outbox {
+    /// How the wait begins: with a message, which stays, or with the end already, which is taken.
+    pub(super) fn poll_start(&self, cx: &mut Context<'_>) -> Poll<Start> {
+        let mut state = self.lock();
+        if !state.messages.is_empty() {
+            return Poll::Ready(Start::Message);
+        }
+        if let Some(end) = state.end.take() {
+            return Poll::Ready(Start::End(end));
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// The next message, or how it ends: the latter once.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Event> {
         let mut state = self.lock();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use mcp_guard::middleware::clock;
 use mcp_guard::session::{Conversation, SessionId, SessionTable};
+use metrics::gauge;
 
 use super::options::StdioOptions;
 use super::session::Session;
@@ -34,6 +35,7 @@ impl Registry {
             if state.is_draining || state.table.insert(session.id(), Arc::clone(session), clock::now()).is_err() {
                 return false;
             }
+            state.report();
             state.next_sweeper()
         };
         if let Some(number) = sweeper {
@@ -48,7 +50,9 @@ impl Registry {
     }
 
     pub(super) fn remove(&self, id: SessionId) {
-        self.lock().table.remove(id);
+        let mut state = self.lock();
+        state.table.remove(id);
+        state.report();
     }
 
     /// Ends all sessions, and takes no more.
@@ -56,7 +60,9 @@ impl Registry {
         let sessions: Vec<_> = {
             let mut state = self.lock();
             state.is_draining = true;
-            state.table.drain().collect()
+            let sessions = state.table.drain().collect();
+            state.report();
+            sessions
         };
         sessions.iter().for_each(|session| session.end());
     }
@@ -87,6 +93,7 @@ impl Registry {
             while let Some((_, session)) = state.table.expire(now, is_busy) {
                 expired.push(session);
             }
+            state.report();
             let next = state.table.next_due();
             if next.is_none() {
                 // Under the lock, so that the next session to come starts another sweeper.
@@ -103,6 +110,11 @@ impl Registry {
 }
 
 impl State {
+    #[expect(clippy::cast_precision_loss, reason = "there are not 2^52 sessions")]
+    fn report(&self) {
+        gauge!("mcp_guard_sessions").set(self.table.len() as f64);
+    }
+
     /// The number of the sweeper to start, if there is none.
     fn next_sweeper(&mut self) -> Option<u64> {
         if self.sweeper.is_some() {

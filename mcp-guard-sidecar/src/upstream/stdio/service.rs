@@ -21,7 +21,7 @@ use super::answer;
 use super::body::{StdioBody, broken};
 use super::open::open;
 use super::options::StdioOptions;
-use super::outbox::Event;
+use super::outbox::Start;
 use super::registry::Registry;
 use super::session::{Asking, Listening, Session, gone, refuse};
 use super::spawner::Spawner;
@@ -193,17 +193,17 @@ async fn initialize(inner: &Inner, incoming: Incoming<'_>) -> Reply {
 async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     let Incoming { call, body, accepts_events } = incoming;
     let session = inner.find(call)?;
-    let id = id(call)?;
     let line = line(inner, body.clone())?;
+    let id = id(call)?;
     // Progress comes as a stream, which not every client takes.
     let progress_token = params(call, &body).filter(|_| accepts_events).and_then(progress_token);
     let asking = Asking { id, progress_token, is_carrier: accepts_events };
-    let (waiting, first) = session.ask(asking, line, inner.options.first_byte).await?;
-    match first {
-        Event::Message(first) => Ok(answer::events(StdioBody::answer(waiting, id.into(), first))),
-        Event::End(End::Answered(line)) => Ok(answer::json(StdioBody::whole(line))),
-        Event::End(End::Cancelled) => Ok(answer::empty(StatusCode::ACCEPTED)),
-        Event::End(End::Broken | End::Closed) => Err(broken()),
+    let (waiting, start) = session.ask(asking, line, inner.options.first_byte).await?;
+    match start {
+        Start::Message => Ok(answer::events(StdioBody::answer(waiting, id.into()))),
+        Start::End(End::Answered(line)) => Ok(answer::json(StdioBody::whole(line))),
+        Start::End(End::Cancelled) => Ok(answer::empty(StatusCode::ACCEPTED)),
+        Start::End(End::Broken | End::Closed) => Err(broken()),
     }
 }
 

@@ -10,7 +10,7 @@ use mcp_guard::session::{AskError, Conversation, FromNode, Profile, SessionId, T
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::outbox::{Event, Outbox};
+use super::outbox::{Outbox, Start};
 
 /// Lines that wait for a child to read them. More calls wait outside, holding their place in line.
 const LINES_MAX: usize = 8;
@@ -57,6 +57,11 @@ impl Session {
         }
     }
 
+    /// Whether it has ended.
+    pub(super) fn is_over(&self) -> bool {
+        *self.is_over.borrow()
+    }
+
     /// Waits for the end.
     pub(super) async fn ended(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
@@ -70,13 +75,13 @@ impl Session {
         self.reply(replies);
     }
 
-    /// Sends a request and waits for the first message that belongs to it.
+    /// Sends a request and waits until its answer begins.
     pub(super) async fn ask(
         self: &Arc<Self>,
         asking: Asking<'_>,
         line: Bytes,
         limit: Duration,
-    ) -> Result<(Waiting, Event), UpstreamError> {
+    ) -> Result<(Waiting, Start), UpstreamError> {
         let outbox = Outbox::default();
         let Asking { id, progress_token, is_carrier } = asking;
         let ticket = self.converse(|c| c.ask(id, progress_token, is_carrier, outbox.clone())).map_err(refused)?;
@@ -84,10 +89,10 @@ impl Session {
         let exchange = timeout(limit, async {
             self.lines.send(line).await.map_err(|_| gone())?;
             waiting.is_sent = true;
-            Ok(waiting.next().await)
+            Ok(waiting.start().await)
         });
         match exchange.await {
-            Ok(first) => first.map(|event| (waiting, event)),
+            Ok(start) => start.map(|start| (waiting, start)),
             Err(_) if waiting.is_sent => Err(UpstreamError::TimedOut(limit)),
             Err(_) => Err(UpstreamError::Unavailable("the node does not read its input".into())),
         }
@@ -157,8 +162,8 @@ impl Waiting {
         &self.outbox
     }
 
-    async fn next(&self) -> Event {
-        std::future::poll_fn(|cx| self.outbox.poll_next(cx)).await
+    async fn start(&self) -> Start {
+        std::future::poll_fn(|cx| self.outbox.poll_start(cx)).await
     }
 }
 

@@ -1,0 +1,76 @@
+//! Asks again and again whether the node is well, and tells [`Health`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use tokio::net::TcpStream;
+
+use crate::health::Health;
+use crate::upstream::stdio::{Health as ChildHealth, Stdio};
+
+/// How a node is asked.
+pub enum Probe {
+    /// Whether it takes connections at this address, within this time.
+    Connect {
+        /// Host and port.
+        authority: String,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// Whether its children start and live.
+    Children(Stdio),
+}
+
+impl Probe {
+    async fn ask(&self) -> Result<(), String> {
+        match self {
+            Self::Connect { authority, timeout } => {
+                match tokio::time::timeout(*timeout, TcpStream::connect(authority)).await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(error)) => Err(format!("no connection: {}", error.kind())),
+                    Err(_) => Err(format!("no connection within {timeout:?}")),
+                }
+            }
+            Self::Children(stdio) => match stdio.alive() {
+                ChildHealth::Alive | ChildHealth::Unknown => Ok(()),
+                ChildHealth::Failing => Err("its program does not start".into()),
+            },
+        }
+    }
+}
+
+/// A service that probes at an interval, until the end.
+pub struct Prober {
+    probe: Probe,
+    interval: Duration,
+    health: Arc<Health>,
+}
+
+impl Prober {
+    /// Asks with `probe` each `interval`, and tells `health`.
+    pub fn new(probe: Probe, interval: Duration, health: Arc<Health>) -> Self {
+        Self { probe, interval, health }
+    }
+}
+
+impl fmt::Debug for Prober {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prober").field("health", &self.health).finish_non_exhaustive()
+    }
+}
+
+#[async_trait::async_trait]
+impl BackgroundService for Prober {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            self.health.probed(self.probe.ask().await);
+            tokio::select! {
+                () = tokio::time::sleep(self.interval) => {}
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
