@@ -130,3 +130,7 @@ impl Drop for Exporter {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "telemetry_tests.rs"]
+mod tests;

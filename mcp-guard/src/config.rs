@@ -10,10 +10,12 @@ use thiserror::Error;
 use crate::breaker::BreakerPolicy;
 use crate::limits::JSON_DEPTH_MAX;
 use crate::matcher::Pattern;
+use crate::queue::QueuePolicy;
 use crate::rate_limit::RateLimits;
 use crate::retry::RetryPolicy;
 use crate::trace::TracePolicy;
 use crate::units::{ByteSize, Span};
+use crate::validation::ValidationPolicy;
 
 /// Everything that [`GuardLayer`](crate::middleware::GuardLayer) can be told. Every key has a default.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -24,6 +26,10 @@ pub struct GuardConfig {
     pub limits: LimitsPolicy,
     /// How often callers may call.
     pub rate_limits: RateLimits,
+    /// Which messages are checked, and what comes of a fault.
+    pub validation: ValidationPolicy,
+    /// How many calls the node works on at once, and how many wait.
+    pub queue: QueuePolicy,
     /// What holds for single tools; the first whose name matches counts.
     pub tools: Vec<ToolPolicy>,
     /// When to stop calling what keeps failing.

@@ -9,14 +9,14 @@ use tower::Layer;
 use crate::breaker::{Breaker, BreakerLayer};
 use crate::config::GuardConfig;
 use crate::middleware::{Deadline, EdgePolicy, Handler, McpService, Node, Record, Settings};
-//Q use crate::queue::{Queue, QueueLayer};
+use crate::queue::{Queue, QueueLayer};
 use crate::rate_limit::{RateLimit, RateLimitLayer};
 use crate::retry::{Retry, RetryLayer};
 use crate::trace::{Trace, TraceLayer, TraceUpstream};
-//Q use crate::validation::{Validation, ValidationLayer};
+use crate::validation::{Validation, ValidationLayer};
 
 /// What a message goes through, outermost first.
-pub type GuardStack<S> = Record<Trace<RateLimit<Deadline<Retry<Breaker<TraceUpstream<Node<S>>>>>>>>; //Q
+pub type GuardStack<S> = Record<Trace<RateLimit<Validation<Queue<Deadline<Retry<Breaker<TraceUpstream<Node<S>>>>>>>>>>;
 
 /// The whole guard as one layer, around any http service that speaks MCP.
 ///
@@ -46,8 +46,8 @@ struct Layers {
     config: GuardConfig,
     trace: TraceLayer,
     rate_limit: RateLimitLayer,
-    //Q    validation: ValidationLayer,
-    //Q    queue: QueueLayer,
+    validation: ValidationLayer,
+    queue: QueueLayer,
     retry: RetryLayer,
     breaker: BreakerLayer,
 }
@@ -60,15 +60,15 @@ impl GuardLayer {
 
     /// A guard for the node called `node` in metrics.
     pub fn for_node(config: GuardConfig, node: &str) -> Self {
-        //Q        let validation = ValidationLayer::new(config.validation.clone());
+        let validation = ValidationLayer::new(config.validation.clone());
         let layers = Layers {
             trace: TraceLayer::new(config.trace.clone()),
             // The doorkeeper of `Settings` asks the rules on clients before a body is read.
             rate_limit: RateLimitLayer::new(&config.rate_limits).with_costs(&config.tools).after_doorkeeper(),
-            //Q            queue: QueueLayer::new(config.queue.clone(), &config.tools),
-            retry: RetryLayer::new(config.retry.clone()), //Q.hints(validation.catalog()),
+            queue: QueueLayer::new(config.queue.clone(), &config.tools),
+            retry: RetryLayer::new(config.retry.clone()).hints(validation.catalog()),
             breaker: BreakerLayer::new(config.breaker.clone(), node),
-            //Q            validation,
+            validation,
             config,
         };
         Self { shared: Arc::new(layers), edge: EdgePolicy::default(), call_timeout: None }
@@ -110,9 +110,9 @@ impl GuardLayer {
         // A call's time begins when it leaves the queue, and all its tries share it.
         let node = Deadline::new(node, self.call_timeout, &layers.config.tools);
         // What is refused above never takes a place from what can be served.
-        //Q        let node = layers.queue.wrap(node);
+        let node = layers.queue.wrap(node);
         // A message is checked once, not once a try, and only if the caller may send it at all.
-        //Q        let node = layers.validation.wrap(node);
+        let node = layers.validation.wrap(node);
         // The cheapest refusal comes first.
         let node = layers.rate_limit.wrap(node);
         // Refusals belong into the caller's trace too.

@@ -65,7 +65,7 @@ pub fn read(body: &[u8], reading: Reading) -> Result<Body, Fault> {
         .map_err(|error| parse_error(format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
     check_depth(body, reading.depth_max)?;
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => read_message(text, text, reading).map(Body::Single),
+        Some(b'{') => read_message(text, reading).map(Body::Single),
         Some(b'[') => read_batch(text, reading),
         Some(_) | None => {
             serde_json::from_str::<&RawValue>(text).map_err(|error| parse_error(position(&error)))?;
@@ -119,10 +119,8 @@ fn read_batch(text: &str, reading: Reading) -> Result<Body, Fault> {
     if members.is_empty() {
         return Err(invalid("a batch holds at least one message").into());
     }
-    let calls: Vec<_> = members
-        .into_iter()
-        .map(|member| (range_in(text, member.get()), read_message(text, member.get(), reading)))
-        .collect();
+    let calls: Vec<_> =
+        members.into_iter().map(|member| (range_in(text, member.get()), read_message(member.get(), reading))).collect();
     if calls.iter().any(|(_, call)| call.as_ref().is_ok_and(|call| call.method.is(Method::INITIALIZE))) {
         return Err(invalid("initialize may not be in a batch").into());
     }
@@ -197,8 +195,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Reads the message `text`, which is part of `whole`.
-fn read_message(whole: &str, text: &str, reading: Reading) -> Result<Call, Fault> {
+/// Reads one message. Ranges are in `text`, which is what is forwarded of a batch.
+fn read_message(text: &str, reading: Reading) -> Result<Call, Fault> {
     if !text.trim_start().starts_with('{') {
         return Err(invalid("a message is a JSON object").into());
     }
@@ -216,8 +214,8 @@ fn read_message(whole: &str, text: &str, reading: Reading) -> Result<Call, Fault
     }
     check_form(&envelope).map_err(|refusal| fault(refusal, &call))?;
     if let Some(params) = envelope.params {
-        call.params = Some(range_in(whole, params.get()));
-        read_names(whole, params.get(), &mut call, reading).map_err(|refusal| fault(refusal, &call))?;
+        call.params = Some(range_in(text, params.get()));
+        read_names(text, params.get(), &mut call, reading).map_err(|refusal| fault(refusal, &call))?;
     }
     Ok(call)
 }

@@ -98,6 +98,14 @@ fn batches_are_read_only_where_the_revision_has_them() {
 }
 
 #[test]
+fn ranges_of_a_member_are_in_the_member() {
+    let batch = r#"[ {"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":1}} ]"#;
+    let Body::Batch(members) = read(batch.as_bytes(), reading(None)).unwrap() else { panic!("not a batch") };
+    let (range, call) = members.into_iter().next().unwrap();
+    assert_eq!(&batch[range][call.unwrap().params.unwrap()], r#"{"a":1}"#);
+}
+
+#[test]
 fn a_batch_is_bounded_not_empty_and_without_initialize() {
     let refused = |text: &str| read(text.as_bytes(), reading(None)).unwrap_err().refusal.reason();
     assert_eq!(refused("[]"), Reason::InvalidRequest);

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
+use http_body::Body;
 
 use super::Answer;
 use crate::call::Call;
@@ -17,7 +18,7 @@ use crate::call::Call;
 /// future. There is no readiness: [`Node`](super::Node) waits for the wrapped service to be ready.
 pub trait Handler: Send + Sync + 'static {
     /// The body of the wrapped service's responses.
-    type Body: Send + 'static;
+    type Body: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
 
     /// Answers `request`. A refusal is an answer; there are no errors.
     fn handle(&self, request: McpRequest) -> impl Future<Output = Answer<Self::Body>> + Send;

@@ -78,6 +78,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ("mcp_guard_retries_total", "Calls that were repeated, by what came of it."),
     ("mcp_guard_rate_limit_evictions_total", "Callers forgotten because a rate limit's table was full."),
     ("mcp_guard_validation_reports_total", "Messages that broke a schema and were let through, by check."),
+    ("mcp_guard_validation_unchecked_total", "Calls whose arguments no schema was there for, by reason."),
+    ("mcp_guard_tool_schemas_skipped_total", "Schemas of tools that cannot be used, by reason."),
+    ("mcp_guard_tool_lists_total", "Lists of tools that the guard asked for itself, by how they ended."),
+    ("mcp_guard_results_replaced_total", "Results that broke their output schema and were replaced by an error."),
 ];
 
 /// Every gauge, with its meaning.

@@ -21,6 +21,7 @@ mod node;
 mod read_body;
 mod record;
 mod service;
+mod shared;
 mod sse;
 
 pub use answer::Answer;
@@ -32,4 +33,5 @@ pub use metrics::{COUNTERS, GAUGES, HISTOGRAMS, describe_metrics};
 pub use node::{Node, UpstreamError};
 pub use record::Record;
 pub use service::{Doorkeeper, McpService, Settings};
+pub(crate) use shared::Shared;
 pub use sse::{EventSplitter, EventTooLarge};

@@ -32,12 +32,13 @@
 //! ```
 
 mod baggage;
-mod carried;
 mod context;
 mod meta;
 mod policy;
 mod semantics;
 
+#[cfg(feature = "tower")]
+mod carried;
 #[cfg(feature = "tower")]
 mod headers;
 #[cfg(feature = "tower")]
@@ -49,8 +50,6 @@ mod span;
 
 #[cfg(test)]
 mod pure_tests;
-#[cfg(all(test, feature = "tower"))]
-mod tests;
 
 pub use baggage::{BaggageLimits, baggage};
 pub use context::{Kept, TRACESTATE_BYTES_MAX, TRACESTATE_MEMBERS_MAX, TraceParent, tracestate};

@@ -165,3 +165,7 @@ fn about_the_connection(request: &McpRequest) -> Vec<KeyValue> {
     facts.extend(id.map(|id| KeyValue::new("mcp_guard.request_id", id.to_owned())));
     facts
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -58,7 +58,9 @@ impl Spans {
             None => Context::new(),
         };
         let mut span = builder.start_with_context(tracer, &context);
-        if !*self.wanted.get_or_init(|| span.span_context().span_id() != parent_id) {
+        let made = span.span_context().is_valid() && span.span_context().span_id() != parent_id;
+        // A provider that is shut down makes no spans any more either.
+        if !*self.wanted.get_or_init(|| made) || !made {
             return None;
         }
         if span.is_recording() {

@@ -1,23 +1,25 @@
 //! The two handlers around a fake node, with spans kept in memory.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full};
 use opentelemetry::global::BoxedTracer;
-use opentelemetry::trace::{SpanKind, Status, TraceContextExt, TracerProvider};
+use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceContextExt, TraceFlags, TraceState, TracerProvider};
 use opentelemetry::{Context, ContextGuard};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
+use tower::{Layer, ServiceExt};
 
-use super::headers::X_REQUEST_ID;
-use super::layer::TraceLayer;
-use super::policy::TracePolicy;
+use super::X_REQUEST_ID;
 use crate::call::{Call, Kind, Method};
 use crate::message::{self, Body, Reading};
 use crate::middleware::{Answer, Handler, McpRequest};
 use crate::outcome::Outcome;
 use crate::refusal::{Reason, Refusal};
 use crate::revision::Revision;
+use crate::trace::{TraceLayer, TraceParent, TracePolicy};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -31,7 +33,7 @@ struct FakeNode {
 }
 
 impl Handler for FakeNode {
-    type Body = http_body_util::Full<Bytes>;
+    type Body = Full<Bytes>;
 
     async fn handle(&self, request: McpRequest) -> Answer<Self::Body> {
         let call = Arc::clone(&request.call);
@@ -151,13 +153,10 @@ async fn the_same_context_in_both_places_is_no_link() {
 #[tokio::test]
 async fn a_host_that_traces_http_itself_is_the_parent() {
     let bench = Bench::traced();
-    let host = super::span::sender(&super::carried::Carried {
-        parent: super::context::TraceParent::parse(OTHER),
-        state: Default::default(),
-        baggage: Default::default(),
-        parent_malformed: false,
-    });
-    let _guard: ContextGuard = Context::new().with_remote_span_context(host.unwrap()).attach();
+    let host = TraceParent::parse(OTHER).unwrap();
+    let (trace_id, span_id) = (host.trace_id().into(), host.parent_id().into());
+    let host = SpanContext::new(trace_id, span_id, TraceFlags::SAMPLED, false, TraceState::NONE);
+    let _guard: ContextGuard = Context::new().with_remote_span_context(host).attach();
     bench.send(legacy(&[("traceparent", PARENT)])).await;
     assert_eq!(bench.spans().1.parent_span_id.to_string(), "2222222222222222");
 }
@@ -277,7 +276,7 @@ async fn a_refusal_shows_its_reason_and_code() {
 struct Silent;
 
 impl Handler for Silent {
-    type Body = http_body_util::Full<Bytes>;
+    type Body = Full<Bytes>;
 
     async fn handle(&self, _: McpRequest) -> Answer<Self::Body> {
         std::future::pending().await
@@ -316,6 +315,34 @@ async fn each_try_has_a_client_span_of_its_own() {
     let [first, second, server] = <[SpanData; 3]>::try_from(spans).unwrap();
     assert_ne!(first.span_context.span_id(), second.span_context.span_id());
     assert_eq!([first.parent_span_id, second.parent_span_id], [server.span_context.span_id(); 2]);
+}
+
+#[tokio::test]
+async fn spans_end_when_the_stream_does() {
+    let bench = Bench::traced();
+    let server = tower::service_fn(async |_: Request<Full<Bytes>>| {
+        let events = "data: {\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":-32002,\"message\":\"no\"}}\n\n";
+        let response = Response::builder().header("content-type", "text/event-stream");
+        Ok::<_, Infallible>(response.body(Full::<Bytes>::from(events)).unwrap())
+    });
+    let body = legacy(&[]).body;
+    let post = Request::post("/mcp").header("host", "localhost").header("content-type", "application/json");
+    let response = bench.layer.layer(server).oneshot(post.body(Full::new(body)).unwrap()).await.unwrap();
+    assert_eq!(bench.spans.get_finished_spans().unwrap().len(), 0);
+    response.into_body().collect().await.unwrap();
+    let (client, server) = bench.spans();
+    for span in [client, server] {
+        assert_eq!(attribute(&span, "rpc.response.status_code").as_deref(), Some("-32002"));
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_was_shut_down_stops_tracing_and_no_call() {
+    let bench = Bench::traced();
+    bench.send(legacy(&[])).await;
+    bench.provider.shutdown().unwrap();
+    let (seen, _) = bench.send(legacy(&[("traceparent", PARENT)])).await;
+    assert_eq!(header(&seen, "traceparent"), Some(PARENT));
 }
 
 #[tokio::test]

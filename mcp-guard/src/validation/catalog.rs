@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::compile::Schema;
-use super::page::{ListedTool, Page, ToolHints};
+use super::page::{ListedTool, Page};
 use super::policy::ValidationPolicy;
+use crate::retry::ToolHints;
 
 /// The most pages of one list; what comes after is not learned, and calls of those tools pass unchecked.
 pub const PAGES_MAX: usize = 1_000;
@@ -16,6 +17,9 @@ pub const LISTING_BYTES_MAX: usize = 16 << 20;
 
 /// The longest tool name that is kept. 2025-11-25 allows 128.
 const NAME_BYTES_MAX: usize = 1024;
+
+/// The longest cursor that is kept until its page passes by; a list with a longer one ends there.
+const CURSOR_BYTES_MAX: usize = 8 << 10;
 
 /// How old the catalogue must be before a call of a tool that it lacks has the tools listed again.
 const UNKNOWN_TOOL_AGE: Duration = Duration::from_secs(10);
@@ -146,10 +150,8 @@ impl Catalog {
                 passing.draft
             }
         };
-        if !draft.add(page, policy) {
-            return false;
-        }
-        match page.next_cursor.as_deref() {
+        let has_room = draft.add(page, policy);
+        match page.next_cursor.as_deref().filter(|cursor| has_room && cursor.len() <= CURSOR_BYTES_MAX) {
             None => self.install(draft, now),
             Some(cursor) => {
                 self.passing = Some(Passing { session: asked.session.clone(), cursor: cursor.into(), draft });
@@ -187,7 +189,7 @@ impl Catalog {
 }
 
 impl Draft {
-    /// Adds a page; false if it is one too many.
+    /// Adds a page; false if there is no room for another: what comes after is not learned.
     pub(super) fn add(&mut self, page: &Page<'_>, policy: &ValidationPolicy) -> bool {
         self.pages += 1;
         for tool in &page.tools {
@@ -199,7 +201,7 @@ impl Draft {
                 self.listing.tools.insert((&*tool.name).into(), Arc::new(known));
             }
         }
-        self.pages < PAGES_MAX
+        self.pages < PAGES_MAX && self.listing.tools.len() < policy.tools_max()
     }
 
     fn tool(&mut self, tool: &ListedTool<'_>, policy: &ValidationPolicy) -> Tool {

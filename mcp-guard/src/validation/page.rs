@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::retry::ToolHints;
+
 /// One page of a list of tools, its schemas unread.
 #[derive(Debug)]
 pub(super) struct Page<'a> {
@@ -27,19 +29,6 @@ pub(super) struct ListedTool<'a> {
     annotations: Option<&'a RawValue>,
 }
 
-/// What a tool says about itself. To be believed only of nodes that one trusts (MCP 2025-03-26, ToolAnnotations).
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct ToolHints {
-    /// It changes nothing. Default: false.
-    #[serde(rename = "readOnlyHint")]
-    pub read_only: bool,
-    /// To call it again with the same arguments changes nothing more. Default: false.
-    #[serde(rename = "idempotentHint")]
-    pub idempotent: bool,
-}
-
 impl<'a> Page<'a> {
     /// The page that `result`, the result of a `tools/list`, is; `None` if it is none.
     ///
@@ -54,8 +43,19 @@ impl<'a> Page<'a> {
 impl ListedTool<'_> {
     /// Its annotations; those that are no booleans count as not given.
     pub(super) fn hints(&self) -> ToolHints {
-        self.annotations.and_then(|hints| serde_json::from_str(hints.get()).ok()).unwrap_or_default()
+        let annotations = self.annotations.and_then(|hints| serde_json::from_str::<Annotations>(hints.get()).ok());
+        let Annotations { read_only, idempotent } = annotations.unwrap_or_default();
+        ToolHints { read_only, idempotent }
     }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Annotations {
+    #[serde(rename = "readOnlyHint")]
+    read_only: bool,
+    #[serde(rename = "idempotentHint")]
+    idempotent: bool,
 }
 
 #[derive(Deserialize)]

@@ -8,7 +8,7 @@ use super::compile::SchemaFault;
 pub const SCHEMA_DEPTH_MAX: usize = 64;
 
 /// The most `pattern`s and `patternProperties` of one schema: each costs up to milliseconds to compile.
-pub const PATTERNS_MAX: usize = 100;
+pub const PATTERNS_MAX: usize = 64;
 
 /// The longest regular expression in bytes.
 pub const PATTERN_BYTES_MAX: usize = 1024;

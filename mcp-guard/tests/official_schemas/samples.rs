@@ -103,7 +103,8 @@ fn with_meta(revision: Revision, method: &str, mut params: Value) -> Value {
 fn program() -> Value {
     json!({
         "name": "client", "version": "1", "title": "Client", "description": "d", "websiteUrl": "https://example.com",
-        "icons": [{"src": "https://example.com/i", "mimeType": "image/png", "sizes": ["any"], "theme": "dark"}],
+        "icons": [{"src": "https://example.com/i", "mimeType": "image/png", "sizes": ["any"], "theme": "dark"},
+                  {"src": "https://example.com/j", "theme": "light"}],
     })
 }
 
@@ -176,10 +177,15 @@ fn blocks() -> Vec<Value> {
     let written = resource(json!({"uri": "file:///a", "mimeType": "text/plain", "text": "x", "_meta": {}}));
     let binary = resource(json!({"uri": "file:///a", "mimeType": "image/png", "blob": "AA==", "_meta": {}}));
     let both = resource(json!({"uri": "file:///a", "text": "x", "blob": "AA=="}));
+    // Valid as any sort of block, so that only `type` says which it is.
+    let everything = json!({
+        "type": "text", "text": "x", "data": "AA==", "mimeType": "image/png", "id": "1", "name": "a", "input": {},
+        "toolUseId": "1", "content": [], "uri": "file:///a", "resource": {"uri": "file:///a", "text": "x"},
+    });
     let usage = json!({"type": "tool_use", "id": "1", "name": "add", "input": {"a": null}, "_meta": {}});
     let result = json!({
         "type": "tool_result", "toolUseId": "1", "isError": false, "structuredContent": null, "_meta": {},
-        "content": [text, image, audio, link, written, binary, both],
+        "content": [text, image, audio, link, written, binary, both, everything],
     });
-    vec![text, image, audio, usage, result]
+    vec![text, image, audio, usage, result, everything]
 }

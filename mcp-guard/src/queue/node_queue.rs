@@ -1,0 +1,291 @@
+//! The queue in front of one node: limit, caps and waiting room put together.
+
+use std::time::{Duration, Instant};
+
+use super::class::{Client, Priority};
+use super::codel::StandingQueue;
+use super::drain::DrainRate;
+use super::limit::{Ending, Limit};
+use super::line::Ticket;
+use super::policy::QueuePolicy;
+use super::tool_caps::{CapKey, Taken, ToolCaps};
+use super::waiting::{Stage, Waiter, WaitingRoom};
+use crate::call::Call;
+use crate::config::ToolPolicy;
+use crate::outcome::Outcome;
+
+/// Admits calls, lets others wait, and refuses the rest. `W` is whatever wakes a waiter.
+///
+/// A call with a capped tool takes its tool's place first and then stands in line for the node, so one that waits for
+/// its tool is in nobody's way. The queue holds no clock and wakes nobody: after each operation the caller passes on what
+/// [`take_notices`](Self::take_notices) has, and each waiter [`look`](Self::look)s up when it was told to. Every call that [`wait`](Self::wait) lets in ends in exactly one way: a [`Notice`], a
+/// [`Look::TimedOut`], or [`leave`](Self::leave).
+#[derive(Debug)]
+pub struct NodeQueue<W> {
+    policy: QueuePolicy,
+    limit: Limit,
+    in_flight: u32,
+    caps: ToolCaps,
+    room: WaitingRoom<W>,
+    standing: StandingQueue,
+    drain: DrainRate,
+    notices: Vec<Notice<W>>,
+}
+
+/// A place on the node, and one at the tool where that has a cap. Must be given back with [`NodeQueue::finish`].
+#[derive(Debug, Eq, PartialEq)]
+#[must_use]
+pub struct Place {
+    cap: Option<CapKey>,
+    taken_at: Instant,
+}
+
+impl Place {
+    /// When the call got it, which is when its run time starts to count.
+    pub fn taken_at(&self) -> Instant {
+        self.taken_at
+    }
+}
+
+/// What a waiter must be told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Notice<W> {
+    /// Who is told.
+    pub wake: W,
+    /// Its place, or why it gets none.
+    pub word: Result<Place, Shed>,
+}
+
+/// A call that is not admitted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Shed {
+    /// Why.
+    pub why: Why,
+    /// When there may be a place, by how fast places come free now.
+    pub retry_after: Duration,
+}
+
+/// Why a call is not admitted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Why {
+    /// No room to wait in, or another call had a better claim to it.
+    Full,
+    /// No place came free in time.
+    Timeout,
+}
+
+/// What became of a waiter that looks up.
+#[derive(Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Look {
+    /// It has been told, or is just being told.
+    Told,
+    /// It still waits; it must look up again at this instant.
+    Waits(Instant),
+    /// Its time is up; it is out.
+    TimedOut(Shed),
+}
+
+/// How the queue stands, for the metrics.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Levels {
+    /// Calls that hold a place.
+    pub in_flight: u32,
+    /// Calls that wait for one.
+    pub waiting: u32,
+    /// Calls that may hold one.
+    pub limit: u32,
+}
+
+impl<W> NodeQueue<W> {
+    /// An empty queue.
+    pub fn new(policy: QueuePolicy, tools: &[ToolPolicy]) -> Self {
+        Self {
+            limit: Limit::new(&policy),
+            policy,
+            in_flight: 0,
+            caps: ToolCaps::new(tools),
+            room: WaitingRoom::default(),
+            standing: StandingQueue::default(),
+            drain: DrainRate::default(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// Admits `call` if there is a place and nobody has a better claim to it.
+    pub fn admit(&mut self, call: &Call, now: Instant) -> Option<Place> {
+        self.turn(self.in_flight + 1, now);
+        if self.in_flight >= self.limit.get() || !self.room.nobody_waits_for_the_node() {
+            return None;
+        }
+        let cap = match self.caps.take(call.tool()) {
+            Taken::Uncapped => None,
+            Taken::Place(key) => Some(key),
+            Taken::Full(_) => return None,
+        };
+        self.in_flight += 1;
+        Some(Place { cap, taken_at: now })
+    }
+
+    /// Lets `call`, which was not admitted, wait. `deadline` is when its caller gives up, if that is known.
+    ///
+    /// # Errors
+    ///
+    /// [`Why::Full`] without room; [`Why::Timeout`] if the caller's deadline is over.
+    pub fn wait(&mut self, call: &Call, deadline: Option<Instant>, wake: W, now: Instant) -> Result<Ticket, Shed> {
+        let (client, priority) = (Client::of(call), Priority::of(call));
+        let allowed = now + self.standing.wait_allowed(&self.policy, now);
+        let deadline = deadline.map_or(allowed, |deadline| deadline.min(allowed));
+        if deadline <= now {
+            return Err(self.shed(Why::Timeout, None, now));
+        }
+        self.make_room(&client, priority, now)?;
+        let (stage, cap) = match self.caps.take(call.tool()) {
+            Taken::Uncapped => (Stage::Node, None),
+            Taken::Place(key) => (Stage::Node, Some(key)),
+            Taken::Full(key) => (Stage::Tool, Some(key)),
+        };
+        let waiter = Waiter { client: client.clone(), priority, cap: cap.clone(), stage, deadline, wake };
+        let ticket = self.room.enter(waiter);
+        if let (Stage::Tool, Some(cap)) = (stage, cap.and_then(|key| self.caps.cap(&key))) {
+            cap.line.join(&client, ticket);
+            cap.waiting += 1;
+        }
+        // Who had to give way may have left places behind.
+        self.dispatch(now);
+        Ok(ticket)
+    }
+
+    /// Says what became of `ticket`.
+    pub fn look(&mut self, ticket: Ticket, now: Instant) -> Look {
+        self.turn(self.in_flight, now);
+        match self.room.deadline(ticket) {
+            None => Look::Told,
+            Some(deadline) if now < deadline => {
+                Look::Waits(self.limit.moves_at().map_or(deadline, |moves_at| moves_at.min(deadline)))
+            }
+            Some(_) => match self.take_out(ticket, now) {
+                None => Look::Told,
+                Some(waiter) => {
+                    let shed =
+                        self.shed(Why::Timeout, waiter.cap.as_ref().filter(|_| waiter.stage == Stage::Tool), now);
+                    self.dispatch(now);
+                    Look::TimedOut(shed)
+                }
+            },
+        }
+    }
+
+    /// The caller of `ticket` left. Nothing happens if it was told already: then it has a [`Place`] to give back, or none.
+    pub fn leave(&mut self, ticket: Ticket, now: Instant) {
+        if self.take_out(ticket, now).is_some() {
+            self.dispatch(now);
+        }
+    }
+
+    /// Takes `place` back from a call. The limit learns from how it ended, if that is known.
+    pub fn finish(&mut self, place: Place, ended: Option<(&Call, Outcome)>, now: Instant) {
+        if let Some((call, outcome)) = ended {
+            let ending = Ending::of(outcome, now.saturating_duration_since(place.taken_at));
+            self.limit.observe(call, ending, self.in_flight, now);
+        }
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.drain.freed(!self.room.nobody_waits_for_the_node(), now);
+        if let Some(key) = place.cap {
+            self.give_back(&key, now);
+        }
+        self.dispatch(now);
+    }
+
+    /// What must be told to whom. To be asked after each of the other operations.
+    pub fn take_notices(&mut self) -> Vec<Notice<W>> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// How the queue stands.
+    pub fn levels(&self) -> Levels {
+        let waiting = u32::try_from(self.room.len()).unwrap_or(u32::MAX);
+        Levels { in_flight: self.in_flight, waiting, limit: self.limit.get() }
+    }
+
+    fn turn(&mut self, in_flight: u32, now: Instant) {
+        self.limit.turn(in_flight, now);
+        self.dispatch(now);
+    }
+
+    /// Gives free places of the node to those who are next.
+    fn dispatch(&mut self, now: Instant) {
+        while self.in_flight < self.limit.get() {
+            let Some(waiter) = self.room.next() else { break };
+            if waiter.deadline <= now {
+                // Its own timer has not fired yet. It could still be served, but its deadline is its caller's too.
+                let shed = self.shed(Why::Timeout, None, now);
+                self.notices.push(Notice { wake: waiter.wake, word: Err(shed) });
+                waiter.cap.iter().for_each(|key| self.give_back(key, now));
+                continue;
+            }
+            self.in_flight += 1;
+            self.notices.push(Notice { wake: waiter.wake, word: Ok(Place { cap: waiter.cap, taken_at: now }) });
+        }
+        self.standing.note(self.room.nobody_waits_for_the_node(), now);
+    }
+
+    /// Gives a tool's place back; who is next in the tool's line takes it and gets in line for the node.
+    fn give_back(&mut self, key: &CapKey, now: Instant) {
+        self.caps.give_back(key, now);
+        if let Some(next) = self.caps.take_from_line(key) {
+            self.room.advance(next);
+        }
+        self.caps.tidy(key);
+    }
+
+    /// Takes a waiter out of the room, out of its line, and gives back its tool's place if it had that already.
+    fn take_out(&mut self, ticket: Ticket, now: Instant) -> Option<Waiter<W>> {
+        let waiter = self.room.remove(ticket)?;
+        match (&waiter.cap, waiter.stage) {
+            (None, _) => {}
+            (Some(key), Stage::Node) => self.give_back(key, now),
+            (Some(key), Stage::Tool) => {
+                if let Some(cap) = self.caps.cap(key) {
+                    cap.line.leave(&waiter.client, ticket);
+                    cap.waiting = cap.waiting.saturating_sub(1);
+                }
+                self.caps.tidy(key);
+            }
+        }
+        Some(waiter)
+    }
+
+    /// Sees that the room has a free place for a newcomer.
+    fn make_room(&mut self, client: &Client, priority: Priority, now: Instant) -> Result<(), Shed> {
+        if self.room.len() < self.policy.waiting_max() {
+            return Ok(());
+        }
+        let shed = self.shed(Why::Full, None, now);
+        let ousted = self.room.gives_way_to(client, priority).and_then(|ticket| self.take_out(ticket, now));
+        let ousted = ousted.ok_or(shed)?;
+        self.notices.push(Notice { wake: ousted.wake, word: Err(shed) });
+        Ok(())
+    }
+
+    fn shed(&mut self, why: Why, tool: Option<&CapKey>, now: Instant) -> Shed {
+        let unknown = self.policy.max_wait();
+        let cap = tool.and_then(|key| self.caps.cap(key));
+        let retry_after = match cap {
+            Some(cap) => cap.drain.time_for(usize::try_from(cap.waiting).unwrap_or(usize::MAX) + 1, unknown, now),
+            None => self.drain.time_for(self.room.len() + 1, unknown, now),
+        };
+        Shed { why, retry_after }
+    }
+}
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod model_tests;
+#[cfg(test)]
+#[path = "node_queue_tests.rs"]
+mod tests;

@@ -1,0 +1,345 @@
+//! [`Validation`]: checks what passes, and learns the schemas from what passes back.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::catalog::{Asked, Catalog, Draft, Need, Tool};
+use super::compile::{Compiled, Schema};
+use super::handle::CatalogHandle;
+use super::messages::{MessageFault, MessageSchemas};
+use super::page::Page;
+use super::policy::{Mode, ValidationPolicy};
+use super::violation::Violation;
+use super::{arguments, fetch, metrics, results};
+use crate::call::{Call, Kind, Method};
+use crate::middleware::{Answer, Handler, McpRequest, clock};
+use crate::refusal::{Reason, Refusal};
+
+/// Checks messages, arguments and results by their schemas. Made by [`ValidationLayer`](super::ValidationLayer).
+pub struct Validation<H> {
+    next: H,
+    shared: Arc<Shared>,
+}
+
+/// What all services of one layer share.
+pub(super) struct Shared {
+    policy: ValidationPolicy,
+    catalog: CatalogHandle,
+    /// Held by the one call that has the tools listed.
+    turn: Mutex<()>,
+    /// The next number of a list of the guard's own.
+    number: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(policy: ValidationPolicy) -> Self {
+        Self { policy, catalog: CatalogHandle::default(), turn: Mutex::default(), number: AtomicU64::new(1) }
+    }
+
+    pub(super) fn policy(&self) -> &ValidationPolicy {
+        &self.policy
+    }
+
+    pub(super) fn catalog(&self) -> &CatalogHandle {
+        &self.catalog
+    }
+}
+
+impl<H> Validation<H> {
+    pub(super) fn new(next: H, shared: Arc<Shared>) -> Self {
+        Self { next, shared }
+    }
+}
+
+impl<H: Clone> Clone for Validation<H> {
+    fn clone(&self) -> Self {
+        Self { next: self.next.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<H> fmt::Debug for Validation<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Validation").field("policy", &self.shared.policy).finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> Handler for Validation<H> {
+    type Body = H::Body;
+
+    async fn handle(&self, request: McpRequest) -> Answer<H::Body> {
+        let call = Arc::clone(&request.call);
+        let params = match self.shared.check_message(&request) {
+            Ok(params) => params,
+            Err(refusal) => return Answer::refuse(&refusal, &call),
+        };
+        let mut tool = None;
+        if let Some(name) = call.tool().filter(|_| !self.shared.policy.needs_no_tools()) {
+            tool = self.find(name, &request, params.as_ref()).await;
+            if let Err(refusal) = self.shared.check_arguments(name, tool.as_deref(), params.as_ref()) {
+                return Answer::refuse(&refusal, &call);
+            }
+        }
+        let asked = call.method.is(Method::TOOLS_LIST).then(|| self.shared.asked(&call, params.as_ref()));
+        // What was read of a large message is not needed while the node works on it.
+        drop(params);
+        let mut answer = self.next.handle(request).await;
+        self.shared.watch(&mut answer, &call, tool, asked);
+        answer
+    }
+}
+
+impl<H: Handler> Validation<H> {
+    /// What is known of the tool called `name`, once the tools are listed as far as that is needed and possible.
+    async fn find(&self, name: &str, request: &McpRequest, params: Option<&Value>) -> Option<Arc<Tool>> {
+        let shared = &self.shared;
+        let turn = match shared.need(name) {
+            Need::Nothing => None,
+            // Only one call waits for a fresher list; the others make do with what is known.
+            Need::Refresh => shared.turn.try_lock().ok(),
+            Need::Learn => timeout(shared.policy.list_timeout(), shared.turn.lock()).await.ok(),
+        };
+        // Another call may have listed them while this one waited for its turn.
+        if turn.is_some() && shared.need(name) != Need::Nothing {
+            // Boxed, since it is rare and as large as the rest of the stack.
+            Box::pin(self.list(request, params.and_then(|params| params.get("_meta")))).await;
+        }
+        drop(turn);
+        shared.catalog.read(|catalog| catalog.tool(name))
+    }
+
+    /// Has the tools listed, and takes note of how that went.
+    async fn list(&self, request: &McpRequest, meta: Option<&Value>) {
+        let shared = &self.shared;
+        let listed = timeout(shared.policy.list_timeout(), self.pages(request, meta)).await;
+        let now = clock::now();
+        let outcome = match listed {
+            Ok(Ok(draft)) => {
+                let is_current = shared.catalog.write(|catalog| catalog.install(draft, now));
+                if is_current { "ok" } else { "outdated" }
+            }
+            Ok(Err(NoList::ToTheCaller)) => "refused",
+            Ok(Err(NoList::Failed)) => "failed",
+            Err(_) => "timed_out",
+        };
+        if matches!(outcome, "failed" | "timed_out") {
+            shared.catalog.write(|catalog| catalog.list_failed(now));
+        }
+        metrics::listed(outcome);
+    }
+
+    async fn pages(&self, request: &McpRequest, meta: Option<&Value>) -> Result<Draft, NoList> {
+        let mut draft = self.shared.catalog.read(Catalog::draft);
+        let mut cursor: Option<String> = None;
+        loop {
+            let number = self.shared.number.fetch_add(1, Ordering::Relaxed);
+            let list = fetch::request(request, meta, number, cursor.as_deref());
+            let call = Arc::clone(&list.call);
+            let answer = self.next.handle(list).await;
+            let status = answer.head().status;
+            if !status.is_success() {
+                let is_callers = fetch::is_callers_fault(status.as_u16(), call.revision);
+                return Err(if is_callers { NoList::ToTheCaller } else { NoList::Failed });
+            }
+            let result = fetch::result(answer, &call).await.ok_or(NoList::Failed)?;
+            let page = Page::read(&result).ok_or(NoList::Failed)?;
+            let has_room = draft.add(&page, &self.shared.policy);
+            match page.next_cursor.filter(|_| has_room) {
+                Some(next) => cursor = Some(next.into_owned()),
+                None => return Ok(draft),
+            }
+        }
+    }
+}
+
+/// Why the guard could not list the tools.
+enum NoList {
+    /// The node does not want to talk to this caller; others may fare better.
+    ToTheCaller,
+    /// It did not answer with a list.
+    Failed,
+}
+
+impl Shared {
+    fn need(&self, tool: &str) -> Need {
+        let now = clock::now();
+        self.catalog.read(|catalog| catalog.need(tool, self.policy.refresh(), now))
+    }
+
+    fn asked(&self, call: &Call, params: Option<&Value>) -> Asked {
+        let cursor = params.and_then(|params| params.get("cursor")?.as_str());
+        let generation = self.catalog.read(Catalog::generation);
+        Asked { session: call.session.clone(), cursor: cursor.map(Into::into), generation }
+    }
+
+    /// Checks a message by its method's schema. Gives back its `params`, if anything here needs them.
+    fn check_message(&self, request: &McpRequest) -> Result<Option<Value>, Refusal> {
+        let call = &request.call;
+        let is_looked_at = match call.kind {
+            Kind::Request | Kind::Notification => self.policy.messages() != Mode::Off || self.needs_params(call),
+            Kind::Response | Kind::Listen | Kind::End => false,
+        };
+        if !is_looked_at {
+            return Ok(None);
+        }
+        let raw = call.params.clone().and_then(|range| request.body.get(range));
+        let params = match raw.map(super::read::read).transpose() {
+            Ok(params) => params,
+            Err(violation) => return self.unread(call, violation.under("/params")),
+        };
+        if self.policy.messages() != Mode::Off {
+            let schemas = MessageSchemas::get();
+            schemas.check(call.revision, call.kind, call.method.as_str(), params.as_ref()).or_else(|fault| {
+                self.judge(self.policy.messages(), "messages", || match fault {
+                    MessageFault::UnknownMethod => {
+                        let detail = format!("{} has no such request", call.revision);
+                        Refusal::new(Reason::MethodNotFound, detail)
+                    }
+                    MessageFault::ParamsInvalid(violation) => refusal(Reason::InvalidParams, "", &[violation]),
+                })
+            })?;
+        }
+        Ok(params)
+    }
+
+    fn needs_params(&self, call: &Call) -> bool {
+        call.method.is(Method::TOOLS_LIST) || (call.tool().is_some() && !self.policy.needs_no_tools())
+    }
+
+    /// `params` that could not be read: nothing in them can be checked, not even by the tool's schema.
+    fn unread(&self, call: &Call, violation: Violation) -> Result<Option<Value>, Refusal> {
+        let violations = [violation];
+        self.judge(self.policy.messages(), "messages", || refusal(Reason::InvalidParams, "", &violations))?;
+        if let Some(tool) = call.tool() {
+            let of_tool = || refusal(Reason::InvalidArguments, tool, &violations);
+            self.judge(self.policy.arguments(), "arguments", of_tool)?;
+        }
+        Ok(None)
+    }
+
+    /// Checks the arguments of a call of the tool called `name`; without any, as `{}`.
+    fn check_arguments(&self, name: &str, tool: Option<&Tool>, params: Option<&Value>) -> Result<(), Refusal> {
+        let mode = self.policy.arguments();
+        if mode == Mode::Off {
+            return Ok(());
+        }
+        let Some(tool) = tool else {
+            let is_usable = self.catalog.read(Catalog::is_usable);
+            metrics::unchecked(if is_usable { "unknown_tool" } else { "no_list" });
+            return Ok(());
+        };
+        let Some(schema) = tool.input.as_deref() else { return Ok(()) };
+        let Some(compiled) = self.compiled(schema, name) else {
+            metrics::unchecked("schema");
+            return Ok(());
+        };
+        let none = Value::Object(serde_json::Map::new());
+        let violations = arguments::check(compiled, params.and_then(|params| params.get("arguments")).unwrap_or(&none));
+        if violations.is_empty() {
+            return Ok(());
+        }
+        self.judge(mode, "arguments", || refusal(Reason::InvalidArguments, name, &violations))
+    }
+
+    /// `schema`, ready to check. One that cannot be used is reported, once.
+    fn compiled<'a>(&self, schema: &'a Schema, tool: &str) -> Option<&'a Compiled> {
+        let compiled = schema.compiled(self.policy.compile_time_max(), clock::now);
+        compiled
+            .inspect_err(|fault| {
+                if schema.is_to_be_reported() {
+                    tracing::warn!(?tool, %fault, "a schema of this tool cannot be used, its calls pass unchecked");
+                    metrics::skipped(fault);
+                }
+            })
+            .ok()
+    }
+
+    /// Refuses, or counts and lets pass.
+    fn judge(&self, mode: Mode, check: &'static str, refusal: impl FnOnce() -> Refusal) -> Result<(), Refusal> {
+        match mode {
+            Mode::Enforce => Err(refusal()),
+            Mode::Report => {
+                metrics::reported(check);
+                Ok(())
+            }
+            Mode::Off => Ok(()),
+        }
+    }
+
+    /// Learns from the answer, and checks a tool's result.
+    fn watch<B>(
+        self: &Arc<Self>,
+        answer: &mut Answer<B>,
+        call: &Arc<Call>,
+        tool: Option<Arc<Tool>>,
+        asked: Option<Asked>,
+    ) {
+        if !answer.head().status.is_success() {
+            return;
+        }
+        if answer.outcome().is_none() {
+            let catalog = self.catalog.clone();
+            answer.on_message(move |message| {
+                if results::is_list_changed(message) {
+                    catalog.write(Catalog::invalidate);
+                }
+                None
+            });
+        }
+        if let Some(asked) = asked {
+            let (shared, call) = (Arc::clone(self), Arc::clone(call));
+            answer.on_message(move |message| {
+                shared.learn(message, &call, &asked);
+                None
+            });
+        }
+        let has_output = tool.as_ref().is_some_and(|tool| tool.output.is_some());
+        if let Some(tool) = tool.filter(|_| has_output && self.policy.results() != Mode::Off) {
+            let (shared, call) = (Arc::clone(self), Arc::clone(call));
+            answer.on_message(move |message| shared.check_result(message, &call, &tool));
+        }
+    }
+
+    fn learn(&self, message: &[u8], call: &Call, asked: &Asked) {
+        if let Some(page) = results::result_of(message, call).and_then(Page::read) {
+            let now = clock::now();
+            self.catalog.write(|catalog| catalog.learn(asked, &page, &self.policy, now));
+        }
+    }
+
+    /// What takes the place of `message`, if it is a result that must not pass.
+    fn check_result(&self, message: &[u8], call: &Call, tool: &Tool) -> Option<Bytes> {
+        let result = results::result_of(message, call)?;
+        let schema = self.compiled(tool.output.as_deref()?, call.tool().unwrap_or_default())?;
+        let violations = results::check(result, schema);
+        if violations.is_empty() {
+            return None;
+        }
+        match self.policy.results() {
+            Mode::Enforce => {
+                metrics::replaced();
+                Some(Bytes::from(results::replacement(call, &violations)))
+            }
+            Mode::Report | Mode::Off => {
+                metrics::reported("results");
+                None
+            }
+        }
+    }
+}
+
+/// A refusal that says where and by which rule, in words and for programs.
+fn refusal(reason: Reason, tool: &str, violations: &[Violation]) -> Refusal {
+    let detail = results::told(violations);
+    let detail = if tool.is_empty() { detail } else { format!("`{tool}`: {detail}") };
+    let refusal = Refusal::new(reason, detail).with("violations", results::places(violations));
+    match violations.first() {
+        Some(first) => refusal.with("pointer", first.pointer()).with("rule", first.rule()),
+        None => refusal,
+    }
+}
