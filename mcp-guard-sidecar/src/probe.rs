@@ -35,7 +35,7 @@ impl Probe {
                     Err(_) => Err(format!("no connection within {timeout:?}")),
                 }
             }
-            Self::Children(stdio) => match stdio.alive() {
+            Self::Children(stdio) => match stdio.probe().await {
                 ChildHealth::Alive | ChildHealth::Unknown => Ok(()),
                 ChildHealth::Failing => Err("its program does not start".into()),
             },
