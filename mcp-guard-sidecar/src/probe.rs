@@ -12,6 +12,7 @@ use crate::health::Health;
 use crate::upstream::stdio::{Health as ChildHealth, Stdio};
 
 /// How a node is asked.
+#[derive(Debug)]
 pub enum Probe {
     /// Whether it takes connections at this address, within this time.
     Connect {
@@ -34,7 +35,7 @@ impl Probe {
                     Err(_) => Err(format!("no connection within {timeout:?}")),
                 }
             }
-            Self::Children(stdio) => match stdio.alive() {
+            Self::Children(stdio) => match stdio.probe().await {
                 ChildHealth::Alive | ChildHealth::Unknown => Ok(()),
                 ChildHealth::Failing => Err("its program does not start".into()),
             },

@@ -9,7 +9,8 @@ use http_body_util::BodyExt;
 use mcp_guard::call::Kind;
 use mcp_guard::middleware::{McpService, Node, UpstreamError};
 use mcp_guard::refusal::Reason;
-use mcp_guard_sidecar::upstream::stdio::Health;
+use mcp_guard::session::Profile;
+use mcp_guard_sidecar::upstream::stdio::{Health, StdioOptions};
 use mcp_guard_tests::stdio::INITIALIZE;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -197,5 +198,24 @@ async fn a_line_that_is_too_long_ends_the_session() {
     let session = client.open().await;
     let reply = client.call(&session, &json!(1), "long_line", json!({})).await;
     assert!(matches!(reply, Err(UpstreamError::Failed(_))), "{reply:?}");
+    until("the child is gone", || node.children() == 0).await;
+}
+
+#[tokio::test]
+async fn a_probe_finds_out_whether_the_program_serves_and_leaves_no_child() {
+    let erlmcp = |options: &mut StdioOptions| options.arguments = vec!["--erlmcp".into()];
+    let (_, node) = node(|_| ());
+    assert_eq!(node.probe().await, Health::Alive);
+    until("the child is gone", || node.children() == 0).await;
+    // This one answers ping with -32601.
+    let (_, node) = crate::node(erlmcp);
+    assert_eq!(node.probe().await, Health::Failing);
+    let (_, node) = crate::node(|options| {
+        erlmcp(options);
+        options.profile = Profile::Erlmcp;
+    });
+    assert_eq!(node.probe().await, Health::Alive);
+    let (_, node) = crate::node(|options| options.program = "false".into());
+    assert_eq!(node.probe().await, Health::Failing);
     until("the child is gone", || node.children() == 0).await;
 }

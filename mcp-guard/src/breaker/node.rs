@@ -7,7 +7,7 @@ use super::circuit::{Circuit, Decision, Ticket};
 use super::policy::BreakerPolicy;
 use super::state::Phase;
 use super::tools::{ToolTicket, Tools};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Verdict};
 
 /// All breakers of one node, without any adapter. A call passes if the node's and its tool's let it.
 #[derive(Debug)]
@@ -73,14 +73,17 @@ impl NodeBreaker {
         answer
     }
 
-    /// Takes note of how a call ended, for the node and for its tool.
+    /// Takes note of how a call ended, for its tool and for the node.
+    ///
+    /// A failure that trips the tool's breaker is dealt with by that, and is not counted against the node: one bad
+    /// tool in a row of calls would else take the whole node down with it.
     pub fn settle(&mut self, pass: Pass, outcome: Outcome, now: Instant) {
+        let of_tool = pass.tool.and_then(|tool| self.tools.settle(tool, outcome.of_tool(), now));
+        let tripped = of_tool.as_ref().is_some_and(|change| change.phase == Phase::Tripped);
+        self.changes.extend(of_tool);
         let before = self.node.phase();
-        self.node.settle(pass.node, outcome.of_node(), now);
+        self.node.settle(pass.node, if tripped { Verdict::Unknown } else { outcome.of_node() }, now);
         self.note_node(before);
-        if let Some(tool) = pass.tool {
-            self.changes.extend(self.tools.settle(tool, outcome.of_tool(), now));
-        }
     }
 
     /// What changed since this was last asked: at most a node and two tools for each call, so ask after each.

@@ -166,7 +166,7 @@ fn check_types(kind: Kind, headers: &HeaderMap) -> Result<(), Refusal> {
         if !content_type.is_some_and(|text| text.eq_ignore_ascii_case("application/json")) {
             return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is `application/json`"));
         }
-        if !accepts(headers, "application/json") && !accepts(headers, "text/event-stream") {
+        if !ANSWER_TYPES.iter().any(|answer| accepts(headers, answer)) {
             return Err(not_acceptable("answers are `application/json` or `text/event-stream`"));
         }
     }
@@ -179,6 +179,23 @@ fn check_types(kind: Kind, headers: &HeaderMap) -> Result<(), Refusal> {
 fn media_type(value: &HeaderValue) -> &str {
     value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim()
 }
+
+/// Spells out what a wildcard or an absent `Accept` means.
+///
+/// MCP servers want both media types by name, and refuse `curl`, which accepts everything.
+pub(super) fn spell_out_accept(headers: &mut HeaderMap) {
+    let by_name = |wanted: &str| {
+        let mut values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        values.any(|value| value.contains(wanted))
+    };
+    let [json, stream] = ANSWER_TYPES;
+    if accepts(headers, json) && accepts(headers, stream) && !(by_name(json) && by_name(stream)) {
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+    }
+}
+
+/// What an answer may be.
+const ANSWER_TYPES: [&str; 2] = ["application/json", "text/event-stream"];
 
 /// Whether `Accept` lets `wanted` be sent; everything is acceptable where it is absent (RFC 9110, section 12.5.1).
 fn accepts(headers: &HeaderMap, wanted: &str) -> bool {

@@ -82,6 +82,24 @@ fn content_types_are_negotiated() {
 }
 
 #[test]
+fn a_wildcard_is_spelled_out_and_a_choice_is_kept() {
+    let spelled = |accept: Option<&'static str>| {
+        let mut headers = HeaderMap::new();
+        headers.extend(accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept))));
+        spell_out_accept(&mut headers);
+        headers.get(header::ACCEPT).map(|value| value.to_str().unwrap().to_owned())
+    };
+    let both = Some("application/json, text/event-stream".to_owned());
+    assert_eq!(spelled(None), both);
+    assert_eq!(spelled(Some("*/*")), both);
+    assert_eq!(spelled(Some("application/json")).as_deref(), Some("application/json"));
+    assert_eq!(
+        spelled(Some("text/event-stream,application/json;q=0.5")).as_deref(),
+        Some("text/event-stream,application/json;q=0.5")
+    );
+}
+
+#[test]
 fn a_version_nobody_knows_is_refused_with_those_that_are() {
     let refusal = EdgePolicy::default().admit(&post(&[("mcp-protocol-version", "1999-01-01")])).unwrap_err();
     assert_eq!(refusal.reason(), Reason::UnsupportedVersion);

@@ -17,7 +17,7 @@ use tower::Service;
 
 use super::answer::Answer;
 use super::body::GuardBody;
-use super::edge::{Admitted, EdgePolicy};
+use super::edge::{Admitted, EdgePolicy, spell_out_accept};
 use super::handler::{Client, Handler, McpRequest};
 use super::read_body::read_body;
 use super::{agreement, metrics};
@@ -133,7 +133,7 @@ impl<H: Handler> Shared<H> {
         Ok(admitted)
     }
 
-    async fn post<B>(&self, head: Parts, admitted: Admitted, body: B) -> Answer<H::Body>
+    async fn post<B>(&self, mut head: Parts, admitted: Admitted, body: B) -> Answer<H::Body>
     where
         B: Body + Send,
         B::Data: Send,
@@ -145,6 +145,7 @@ impl<H: Handler> Shared<H> {
         };
         let reading =
             Reading { revision: admitted.revision, depth_max: limits.json_depth_max(), batch_max: limits.batch_max() };
+        spell_out_accept(&mut head.headers);
         match message::read(&body, reading) {
             Ok(message::Body::Single(call)) => self.forward(Arc::new(head), body, admitted.session, call).await,
             Ok(message::Body::Batch(members)) => {

@@ -70,6 +70,9 @@ mod service;
 
 #[cfg(test)]
 #[cfg(feature = "tower")]
+mod meters_tests;
+#[cfg(test)]
+#[cfg(feature = "tower")]
 mod stream_tests;
 #[cfg(test)]
 mod testing;

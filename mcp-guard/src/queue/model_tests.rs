@@ -12,10 +12,25 @@ const MAX_WAIT_MS: u32 = 50;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Arrive { client: u8, what: u8, patience_ms: Option<u32> },
-    Finish { which: prop::sample::Index, ending: u8 },
-    Leave { which: prop::sample::Index },
-    Advance { ms: u32 },
+    Arrive {
+        client: u8,
+        what: u8,
+        patience_ms: Option<u32>,
+    },
+    Finish {
+        which: prop::sample::Index,
+        ending: u8,
+    },
+    Leave {
+        which: prop::sample::Index,
+    },
+    Advance {
+        ms: u32,
+    },
+    /// Time passes, and timers are late: the next operation comes before them.
+    Stall {
+        ms: u32,
+    },
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -25,6 +40,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => (any::<prop::sample::Index>(), 0..4_u8).prop_map(|(which, ending)| Op::Finish { which, ending }),
         1 => any::<prop::sample::Index>().prop_map(|which| Op::Leave { which }),
         2 => (0..40_u32).prop_map(|ms| Op::Advance { ms }),
+        1 => (0..80_u32).prop_map(|ms| Op::Stall { ms }),
     ];
     prop::collection::vec(op, 1..300)
 }
@@ -46,6 +62,7 @@ struct Model {
     waiting: BTreeMap<u32, Caller>,
     ended: u32,
     limit_before: u32,
+    stalled: bool,
 }
 
 impl Model {
@@ -60,7 +77,7 @@ impl Model {
         let queue = NodeQueue::new(room, &[cap("capped", 1), cap("wide", 2)]);
         let limit_before = queue.levels().limit;
         let (running, waiting) = (BTreeMap::new(), BTreeMap::new());
-        Self { queue, now: start(), next: 0, running, waiting, ended: 0, limit_before }
+        Self { queue, now: start(), next: 0, running, waiting, ended: 0, limit_before, stalled: false }
     }
 
     fn apply(&mut self, op: Op) {
@@ -69,7 +86,14 @@ impl Model {
             Op::Finish { which, ending } => self.finish(which, ending),
             Op::Leave { which } => self.leave(which),
             Op::Advance { ms } => self.advance(ms),
+            Op::Stall { ms } => {
+                self.now += ms * MS;
+                self.stalled = true;
+                return;
+            }
         }
+        self.look();
+        self.stalled = false;
     }
 
     fn arrive(&mut self, client: u8, what: u8, patience_ms: Option<u32>) {
@@ -94,7 +118,6 @@ impl Model {
             Err(_) => self.ended += 1,
         }
         self.hear();
-        self.look();
     }
 
     fn finish(&mut self, which: prop::sample::Index, ending: u8) {
@@ -137,7 +160,7 @@ impl Model {
                     self.waiting.get_mut(&name).unwrap().looks_at = until;
                 }
                 Look::TimedOut(_) => {
-                    assert_eq!(self.now, caller.deadline, "refused at its deadline");
+                    assert!(self.now == caller.deadline || self.stalled, "refused at its deadline");
                     self.waiting.remove(&name);
                     self.ended += 1;
                 }
@@ -184,7 +207,8 @@ impl Model {
         assert_eq!(levels.waiting as usize, self.waiting.len());
         assert_eq!(self.next as usize, self.ended as usize + self.running.len() + self.waiting.len(), "nobody is lost");
         assert!(self.waiting.len() <= 6, "the room has its bound");
-        assert!(self.waiting.values().all(|caller| self.now <= caller.deadline), "nobody stays past its deadline");
+        let in_time = self.waiting.values().all(|caller| self.now <= caller.deadline);
+        assert!(in_time || self.stalled, "nobody stays past its deadline");
         if levels.in_flight < levels.limit {
             assert!(self.queue.room.nobody_waits_for_the_node(), "no place is free while somebody waits for it");
         }

@@ -193,7 +193,7 @@ async fn a_call_that_waits_is_let_in_as_an_adaptive_limit_grows() {
     let policy = QueuePolicy::adaptive(NonZeroU32::MIN, NonZeroU32::new(64).unwrap()).unwrap();
     let bench = Bench { queue: QueueLayer::new(policy, &[]).wrap(node.clone()), node };
     for _ in 0..20 {
-        let _ = bench.send(tool("slow"), None).await;
+        drop(bench.send(tool("slow"), None).await);
     }
     for _ in 0..19 {
         tokio::time::advance(100 * MS).await;

@@ -4,7 +4,7 @@ use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
-use super::compile::Compiled;
+use super::compile::ToolSchema;
 use super::violation::Violation;
 
 /// How many violations are told; more help no model to correct itself.
@@ -20,7 +20,7 @@ const LOCATING_MAX: usize = 500_000;
 const FORMS_MAX: usize = 4;
 
 /// Where `value` breaks `schema`: nothing if it does not, else one to [`VIOLATIONS_MAX`] places.
-pub(super) fn check(schema: &Compiled, value: &Value) -> Vec<Violation> {
+pub(super) fn check(schema: &ToolSchema, value: &Value) -> Vec<Violation> {
     if schema.validator.is_valid(value) {
         return Vec::new();
     }
@@ -51,12 +51,11 @@ fn explain(error: &ValidationError<'_>) -> Violation {
 }
 
 /// The rule and the errors of each form, if a value fits none of several.
-fn forms<'a>(kind: &'a ValidationErrorKind) -> Option<(&'static str, &'a [Vec<ValidationError<'static>>])> {
-    match kind {
-        ValidationErrorKind::AnyOf { context } => Some(("anyOf", context)),
-        ValidationErrorKind::OneOfNotValid { context } => Some(("oneOf", context)),
-        _ => None,
+fn forms(kind: &ValidationErrorKind) -> Option<(&'static str, &[Vec<ValidationError<'static>>])> {
+    if let ValidationErrorKind::AnyOf { context } = kind {
+        return Some(("anyOf", context));
     }
+    if let ValidationErrorKind::OneOfNotValid { context } = kind { Some(("oneOf", context)) } else { None }
 }
 
 /// How many places `value` has; long texts count for more, since locating copies them.
@@ -80,12 +79,12 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::super::compile::compile;
+    use super::super::compile::ToolSchema;
     use super::super::samples::{any_json, any_schema};
     use super::*;
 
     fn told(schema: &Value, value: &Value) -> Vec<String> {
-        check(&compile(&schema.to_string()).unwrap(), value).iter().map(ToString::to_string).collect()
+        check(&ToolSchema::compile(&schema.to_string()).unwrap(), value).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -140,7 +139,7 @@ mod tests {
             schema in any_schema(),
             value in any_json(),
         ) {
-            if let Ok(compiled) = compile(&schema.to_string()) {
+            if let Ok(compiled) = ToolSchema::compile(&schema.to_string()) {
                 let violations = check(&compiled, &value);
                 prop_assert_eq!(violations.is_empty(), compiled.validator.is_valid(&value));
                 prop_assert!(violations.len() <= VIOLATIONS_MAX);

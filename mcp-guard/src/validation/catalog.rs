@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::compile::Schema;
 use super::page::{ListedTool, Page};
 use super::policy::ValidationPolicy;
+use super::schema::Schema;
 use crate::retry::ToolHints;
 
 /// The most pages of one list; what comes after is not learned, and calls of those tools pass unchecked.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::catalog::{Asked, Catalog, Need, PAGES_MAX};
 use super::page::Page;
 use super::policy::ValidationPolicy;
+use crate::middleware::clock;
 
 const REFRESH: Duration = Duration::from_secs(300);
 
@@ -32,7 +33,7 @@ fn listed(now: Instant) -> Catalog {
 
 #[test]
 fn a_list_is_swapped_whole_when_its_last_page_came() {
-    let now = Instant::now();
+    let now = clock::now();
     let mut catalog = listed(now);
     let asked = first(&catalog);
     assert!(!learn(&mut catalog, &asked, r#"{"tools": [{"name": "b"}], "nextCursor": "2"}"#, now));
@@ -44,7 +45,7 @@ fn a_list_is_swapped_whole_when_its_last_page_came() {
 
 #[test]
 fn a_page_of_another_session_or_cursor_completes_nothing() {
-    let now = Instant::now();
+    let now = clock::now();
     let mut catalog = Catalog::default();
     let asked = first(&catalog);
     learn(&mut catalog, &asked, r#"{"tools": [], "nextCursor": "2"}"#, now);
@@ -57,7 +58,7 @@ fn a_page_of_another_session_or_cursor_completes_nothing() {
 
 #[test]
 fn what_changed_must_not_be_used_and_a_list_from_before_is_worthless() {
-    let now = Instant::now();
+    let now = clock::now();
     let mut catalog = listed(now);
     let before = first(&catalog);
     let draft = catalog.draft();
@@ -71,7 +72,7 @@ fn what_changed_must_not_be_used_and_a_list_from_before_is_worthless() {
 
 #[test]
 fn an_aged_list_and_an_unknown_tool_are_worth_a_new_list_but_not_each_time() {
-    let now = Instant::now();
+    let now = clock::now();
     let catalog = listed(now);
     let need = |tool: &str, seconds| catalog.need(tool, REFRESH, now + Duration::from_secs(seconds));
     assert_eq!(need("a", 299), Need::Nothing);
@@ -82,7 +83,7 @@ fn an_aged_list_and_an_unknown_tool_are_worth_a_new_list_but_not_each_time() {
 
 #[test]
 fn failed_lists_back_off_up_to_a_minute_and_a_good_one_ends_that() {
-    let now = Instant::now();
+    let now = clock::now();
     let mut catalog = Catalog::default();
     for seconds in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
         catalog.list_failed(now);
@@ -96,7 +97,7 @@ fn failed_lists_back_off_up_to_a_minute_and_a_good_one_ends_that() {
 
 #[test]
 fn the_same_text_is_one_schema_from_tool_to_tool_and_from_list_to_list() {
-    let now = Instant::now();
+    let now = clock::now();
     let mut catalog = Catalog::default();
     let page = r#"{"tools": [{"name": "a", "inputSchema": {"type": "object"}},
         {"name": "b", "inputSchema": {"type": "object"}, "outputSchema": {"type": "object"}}]}"#;
@@ -113,7 +114,7 @@ fn the_same_text_is_one_schema_from_tool_to_tool_and_from_list_to_list() {
 
 #[test]
 fn a_list_without_end_is_taken_as_far_as_it_goes() {
-    let now = Instant::now();
+    let now = clock::now();
     let mut catalog = Catalog::default();
     let mut asked = first(&catalog);
     let pages = (1..).find(|_| {
@@ -133,7 +134,7 @@ fn more_tools_than_allowed_are_not_kept() {
     let page = Page::read(r#"{"tools": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}"#).unwrap();
     assert!(!draft.add(&page, &policy));
     let mut catalog = catalog;
-    catalog.install(draft, Instant::now());
+    catalog.install(draft, clock::now());
     assert!(catalog.tool("b").is_some() && catalog.tool("c").is_none());
 }
 
@@ -169,7 +170,7 @@ proptest! {
     /// A tool is only ever known from a complete list that was asked for after the last change.
     #[test]
     fn nothing_from_before_a_change_is_ever_used(events in proptest::collection::vec(any_event(), 0..60)) {
-        let mut now = Instant::now();
+        let mut now = clock::now();
         let mut catalog = Catalog::default();
         let mut completed_since_change = false;
         for event in events {

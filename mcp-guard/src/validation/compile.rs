@@ -1,14 +1,12 @@
 //! From the text of a schema to something that checks, within bounds.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
-
 use jsonschema::{PatternOptions, Retrieve, Uri, ValidationOptions, Validator};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::arguments;
 use super::screen::{PATTERN_BYTES_MAX, PATTERNS_MAX, PLACES_MAX, SCHEMA_DEPTH_MAX, Screened, screen};
+use super::violation::Violation;
 
 /// The largest program of one regular expression in bytes: enough for `.{1,1000}`, and some 10 ms to compile.
 const PATTERN_PROGRAM_BYTES_MAX: usize = 1 << 20;
@@ -59,66 +57,36 @@ impl SchemaFault {
     }
 }
 
-/// One schema of a tool: its text, and what it compiles to, once it was needed.
+/// A schema that checks values: 2020-12 unless its `$schema` names another draft. `format` says nothing.
 #[derive(Debug)]
-pub(super) struct Schema {
-    text: Arc<str>,
-    compiled: OnceLock<Result<Compiled, SchemaFault>>,
-    is_reported: AtomicBool,
-}
-
-/// A schema that checks.
-#[derive(Debug)]
-pub(super) struct Compiled {
+pub struct ToolSchema {
     pub(super) validator: Validator,
     pub(super) size: Screened,
 }
 
-impl Schema {
-    /// A schema, not yet compiled. A text beyond `bytes_max` is not kept.
-    pub(super) fn new(text: &str, bytes_max: usize) -> Self {
-        let (text, compiled) = if text.len() > bytes_max {
-            (Arc::default(), OnceLock::from(Err(SchemaFault::TooLarge)))
-        } else {
-            (text.into(), OnceLock::new())
-        };
-        Self { text, compiled, is_reported: AtomicBool::new(false) }
+impl ToolSchema {
+    /// Compiles `text`. Nothing is fetched for it.
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaFault`] for what does not compile, and for what could make compiling or checking run away.
+    pub fn compile(text: &str) -> Result<Self, SchemaFault> {
+        let value: Value = serde_json::from_str(text).map_err(|_| invalid("JSON", ""))?;
+        let size = screen(&value)?;
+        // Most patterns do without look-around, and then matching takes linear time.
+        let linear = options().with_pattern_options(PatternOptions::regex().size_limit(PATTERN_PROGRAM_BYTES_MAX));
+        let validator = linear.build(&value).or_else(|_| {
+            let pattern = PatternOptions::fancy_regex().size_limit(PATTERN_PROGRAM_BYTES_MAX);
+            options().with_pattern_options(pattern.backtrack_limit(BACKTRACKS_MAX)).build(&value)
+        });
+        let validator = validator.map_err(|error| invalid(error.kind().keyword(), error.instance_path().as_str()))?;
+        Ok(Self { validator, size })
     }
 
-    /// Its text; empty for one that was too large.
-    pub(super) fn text(&self) -> &Arc<str> {
-        &self.text
-    }
-
-    /// What it compiles to. The first call compiles, reading `clock` before and after.
-    pub(super) fn compiled(&self, time_max: Duration, clock: impl Fn() -> Instant) -> Result<&Compiled, &SchemaFault> {
-        let compile = || {
-            let start = clock();
-            let compiled = compile(&self.text)?;
-            if clock().saturating_duration_since(start) > time_max { Err(SchemaFault::TooSlow) } else { Ok(compiled) }
-        };
-        self.compiled.get_or_init(compile).as_ref()
-    }
-
-    /// True the first time: a schema with a fault is reported once, not with each call.
-    pub(super) fn is_to_be_reported(&self) -> bool {
-        !self.is_reported.swap(true, Ordering::Relaxed)
-    }
-}
-
-/// Compiles `text`: 2020-12 unless its `$schema` names another draft. Nothing is fetched, and `format` says nothing.
-pub(super) fn compile(text: &str) -> Result<Compiled, SchemaFault> {
-    let value: Value = serde_json::from_str(text).map_err(|_| invalid("JSON", ""))?;
-    let size = screen(&value)?;
-    // Most patterns do without look-around, and then matching takes linear time.
-    let linear = options().with_pattern_options(PatternOptions::regex().size_limit(PATTERN_PROGRAM_BYTES_MAX));
-    let validator = linear.build(&value).or_else(|_| {
-        let pattern = PatternOptions::fancy_regex().size_limit(PATTERN_PROGRAM_BYTES_MAX);
-        options().with_pattern_options(pattern.backtrack_limit(BACKTRACKS_MAX)).build(&value)
-    });
-    match validator {
-        Ok(validator) => Ok(Compiled { validator, size }),
-        Err(error) => Err(invalid(error.kind().keyword(), error.instance_path().as_str())),
+    /// Where `value` breaks the schema: nothing if it does not, else one to
+    /// [`VIOLATIONS_MAX`](super::VIOLATIONS_MAX) places.
+    pub fn check(&self, value: &Value) -> Vec<Violation> {
+        arguments::check(self, value)
     }
 }
 
@@ -142,22 +110,20 @@ impl Retrieve for NoRetriever {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use proptest::prelude::*;
 
     use super::*;
 
     fn fault(schema: &Value) -> SchemaFault {
-        compile(&schema.to_string()).unwrap_err()
+        ToolSchema::compile(&schema.to_string()).unwrap_err()
     }
 
     #[test]
     fn a_schema_without_a_dialect_is_2020_12_and_one_may_name_draft_07() {
-        let newest = compile(r#"{"prefixItems": [{"type": "string"}]}"#).unwrap().validator;
+        let newest = ToolSchema::compile(r#"{"prefixItems": [{"type": "string"}]}"#).unwrap().validator;
         assert!(!newest.is_valid(&serde_json::json!([1])));
         let draft_07 = r#"{"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "string"}]}"#;
-        let draft_07 = compile(draft_07).unwrap().validator;
+        let draft_07 = ToolSchema::compile(draft_07).unwrap().validator;
         assert!(!draft_07.is_valid(&serde_json::json!([1])));
         assert!(draft_07.is_valid(&serde_json::json!(["a", 1])));
     }
@@ -173,14 +139,14 @@ mod tests {
     #[test]
     fn local_references_are_followed() {
         let schema = r##"{"$defs": {"n": {"type": "number"}}, "properties": {"a": {"$ref": "#/$defs/n"}}}"##;
-        let compiled = compile(schema).unwrap();
+        let compiled = ToolSchema::compile(schema).unwrap();
         assert!(!compiled.validator.is_valid(&serde_json::json!({"a": "x"})));
         assert!(!compiled.size.is_recursive);
     }
 
     #[test]
     fn a_recursive_schema_compiles_and_is_known_to_be_recursive() {
-        let compiled = compile(r##"{"properties": {"next": {"$ref": "#"}}, "required": ["v"]}"##).unwrap();
+        let compiled = ToolSchema::compile(r##"{"properties": {"next": {"$ref": "#"}}, "required": ["v"]}"##).unwrap();
         assert!(!compiled.validator.is_valid(&serde_json::json!({"v": 1, "next": {}})));
         assert!(compiled.size.is_recursive);
     }
@@ -192,32 +158,16 @@ mod tests {
 
     #[test]
     fn look_around_is_understood() {
-        let validator = compile(r#"{"pattern": "^(?!x)"}"#).unwrap().validator;
+        let validator = ToolSchema::compile(r#"{"pattern": "^(?!x)"}"#).unwrap().validator;
         assert!(!validator.is_valid(&serde_json::json!("xa")));
         assert!(validator.is_valid(&serde_json::json!("ax")));
-    }
-
-    #[test]
-    fn a_schema_that_compiled_too_slowly_is_dropped() {
-        let now = Cell::new(Instant::now());
-        let clock = || now.replace(now.get() + Duration::from_millis(30));
-        let slow = Schema::new("{}", 1024);
-        assert_eq!(slow.compiled(Duration::from_millis(20), clock).unwrap_err(), &SchemaFault::TooSlow);
-        assert!(Schema::new("{}", 1024).compiled(Duration::from_millis(30), clock).is_ok());
-    }
-
-    #[test]
-    fn a_schema_that_is_too_large_is_not_kept() {
-        let schema = Schema::new("{\"title\": \"x\"}", 4);
-        assert!(schema.text().is_empty());
-        assert_eq!(schema.compiled(Duration::MAX, Instant::now).unwrap_err(), &SchemaFault::TooLarge);
     }
 
     proptest! {
         /// Whatever a node calls a schema, compiling it ends with an answer.
         #[test]
         fn no_schema_panics(schema in super::super::samples::any_schema()) {
-            drop(compile(&schema.to_string()));
+            drop(ToolSchema::compile(&schema.to_string()));
         }
     }
 }

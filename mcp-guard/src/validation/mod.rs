@@ -39,43 +39,56 @@
 //! # Example
 //!
 //! ```
+//! # #[cfg(feature = "tower")] {
 //! use mcp_guard::validation::{Mode, ValidationLayer, ValidationPolicy};
 //!
 //! // See what would be refused before refusing it.
-//! let policy = ValidationPolicy::new(Mode::Enforce, Mode::Report, Mode::Report);
-//! # #[cfg(feature = "tower")]
-//! let layer = ValidationLayer::new(policy);
+//! let layer = ValidationLayer::new(ValidationPolicy::new(Mode::Enforce, Mode::Report, Mode::Report));
+//! # let _ = layer; }
 //! ```
 
 mod arguments;
-mod catalog;
-#[cfg(test)]
-mod catalog_tests;
 mod compile;
+pub mod messages;
+mod policy;
+mod screen;
+pub mod violation;
+
+#[cfg(feature = "tower")]
+mod catalog;
 #[cfg(feature = "tower")]
 mod fetch;
+#[cfg(feature = "tower")]
 mod handle;
 #[cfg(feature = "tower")]
 mod layer;
-pub mod messages;
 #[cfg(feature = "tower")]
 mod metrics;
+#[cfg(feature = "tower")]
 mod page;
-mod policy;
+#[cfg(feature = "tower")]
 mod read;
+#[cfg(feature = "tower")]
 mod results;
-#[cfg(test)]
-mod samples;
-mod screen;
+#[cfg(feature = "tower")]
+mod schema;
 #[cfg(feature = "tower")]
 mod service;
-#[cfg(all(test, feature = "tower"))]
+
+#[cfg(test)]
+#[cfg(feature = "tower")]
+mod catalog_tests;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+#[cfg(feature = "tower")]
 mod tests;
-pub mod violation;
 
 pub use arguments::VIOLATIONS_MAX;
+#[cfg(feature = "tower")]
 pub use catalog::{LISTING_BYTES_MAX, PAGES_MAX};
-pub use compile::SchemaFault;
+pub use compile::{SchemaFault, ToolSchema};
+#[cfg(feature = "tower")]
 pub use handle::CatalogHandle;
 #[cfg(feature = "tower")]
 pub use layer::ValidationLayer;

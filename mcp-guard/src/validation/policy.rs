@@ -102,6 +102,7 @@ impl ValidationPolicy {
     }
 
     /// Whether nothing needs a catalogue of tools.
+    #[cfg(feature = "tower")]
     pub(super) fn needs_no_tools(&self) -> bool {
         self.0.arguments == Mode::Off && self.0.results == Mode::Off
     }

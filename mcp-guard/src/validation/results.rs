@@ -6,8 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::arguments;
-use super::compile::Compiled;
+use super::compile::ToolSchema;
 use super::violation::Violation;
 use crate::call::Call;
 use crate::refusal::Reason;
@@ -55,14 +54,14 @@ struct ToolResult<'a> {
 }
 
 /// Where the `structuredContent` of a tool's result breaks `schema`; it must be there, unless the tool failed.
-pub(super) fn check(result: &str, schema: &Compiled) -> Vec<Violation> {
+pub(super) fn check(result: &str, schema: &ToolSchema) -> Vec<Violation> {
     let Ok(result) = serde_json::from_str::<ToolResult<'_>>(result) else { return Vec::new() };
     let is_final = result.result_type.is_none_or(|kind| kind == "complete");
     if !is_final || result.is_error == Some(true) {
         return Vec::new();
     }
     match result.structured_content.map(|content| serde_json::from_str::<Value>(content.get())) {
-        Some(Ok(content)) => arguments::check(schema, &content),
+        Some(Ok(content)) => schema.check(&content),
         Some(Err(_)) => vec![Violation::new("", "json", "JSON of at most 128 levels")],
         None => vec![Violation::new("", "required", "`structuredContent`, since the tool has an output schema")],
     }
@@ -103,7 +102,7 @@ pub(super) fn places(violations: &[Violation]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compile::compile;
+    use super::super::compile::ToolSchema;
     use super::*;
     use crate::call::{Kind, Method};
     use crate::revision::Revision;
@@ -133,7 +132,7 @@ mod tests {
 
     #[test]
     fn structured_content_must_fit_and_be_there_unless_the_tool_failed_or_asks_back() {
-        let schema = compile(r#"{"required": ["sum"]}"#).unwrap();
+        let schema = ToolSchema::compile(r#"{"required": ["sum"]}"#).unwrap();
         let rules = |result: &str| check(result, &schema).iter().map(Violation::rule).collect::<Vec<_>>();
         assert!(rules(r#"{"structuredContent": {"sum": 1}}"#).is_empty());
         assert_eq!(rules(r#"{"structuredContent": {}}"#), ["required"]);

@@ -10,13 +10,14 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::catalog::{Asked, Catalog, Draft, Need, Tool};
-use super::compile::{Compiled, Schema};
+use super::compile::ToolSchema;
 use super::handle::CatalogHandle;
 use super::messages::{MessageFault, MessageSchemas};
 use super::page::Page;
 use super::policy::{Mode, ValidationPolicy};
+use super::schema::Schema;
 use super::violation::Violation;
-use super::{arguments, fetch, metrics, results};
+use super::{fetch, metrics, results};
 use crate::call::{Call, Kind, Method};
 use crate::middleware::{Answer, Handler, McpRequest, clock};
 use crate::refusal::{Reason, Refusal};
@@ -239,7 +240,7 @@ impl Shared {
             return Ok(());
         };
         let none = Value::Object(serde_json::Map::new());
-        let violations = arguments::check(compiled, params.and_then(|params| params.get("arguments")).unwrap_or(&none));
+        let violations = compiled.check(params.and_then(|params| params.get("arguments")).unwrap_or(&none));
         if violations.is_empty() {
             return Ok(());
         }
@@ -247,7 +248,7 @@ impl Shared {
     }
 
     /// `schema`, ready to check. One that cannot be used is reported, once.
-    fn compiled<'a>(&self, schema: &'a Schema, tool: &str) -> Option<&'a Compiled> {
+    fn compiled<'a>(&self, schema: &'a Schema, tool: &str) -> Option<&'a ToolSchema> {
         let compiled = schema.compiled(self.policy.compile_time_max(), clock::now);
         compiled
             .inspect_err(|fault| {

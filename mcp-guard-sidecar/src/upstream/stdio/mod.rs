@@ -32,6 +32,7 @@ mod open;
 mod options;
 mod outbox;
 mod pipes;
+mod probe;
 mod registry;
 mod service;
 mod session;

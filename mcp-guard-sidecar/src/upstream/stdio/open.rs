@@ -55,7 +55,7 @@ pub(super) async fn open(inner: &Inner, id: &str, line: Bytes) -> Result<Respons
     Ok(answer::opened(StdioBody::whole(line), opening.keep()))
 }
 
-fn take_place(inner: &Inner) -> Result<OwnedSemaphorePermit, UpstreamError> {
+pub(super) fn take_place(inner: &Inner) -> Result<OwnedSemaphorePermit, UpstreamError> {
     if inner.registry.is_draining() {
         return Err(draining());
     }
@@ -78,7 +78,7 @@ fn too_many(inner: &Inner) -> UpstreamError {
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Starts a child and the tasks that serve it, on this runtime.
-async fn start(inner: &Inner, place: OwnedSemaphorePermit) -> io::Result<Opening> {
+pub(super) async fn start(inner: &Inner, place: OwnedSemaphorePermit) -> io::Result<Opening> {
     let child = inner.spawner.spawn(child::command(&inner.options)).await?;
     let (session, lines) = Session::new(fresh_id()?, inner.options.profile);
     let opening = Opening { session: Arc::clone(&session), is_kept: false };
@@ -116,8 +116,8 @@ fn fresh_id() -> io::Result<SessionId> {
 }
 
 /// A session that ends when this is dropped, as by a client that leaves, unless it is kept.
-struct Opening {
-    session: Arc<Session>,
+pub(super) struct Opening {
+    pub(super) session: Arc<Session>,
     is_kept: bool,
 }
 

@@ -22,6 +22,7 @@ use super::body::{StdioBody, broken};
 use super::open::open;
 use super::options::StdioOptions;
 use super::outbox::Start;
+use super::probe::probe;
 use super::registry::Registry;
 use super::session::{Asking, Listening, Session, gone, refuse};
 use super::spawner::Spawner;
@@ -101,6 +102,18 @@ impl Stdio {
     /// How many children there are, also those that are starting or ending.
     pub fn children(&self) -> usize {
         self.inner.options.children_max.get().saturating_sub(self.inner.places.available_permits())
+    }
+
+    /// How the node is. While its children show it, this asks nothing; else a child is started, pinged and ended, so
+    /// that a node that failed can come back without a client that tries.
+    pub async fn probe(&self) -> Health {
+        let known = self.alive();
+        if known == Health::Alive {
+            return known;
+        }
+        let health = probe(&self.inner, known).await;
+        self.inner.note(health);
+        health
     }
 
     /// How the node is, as far as its children show.

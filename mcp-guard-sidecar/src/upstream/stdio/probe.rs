@@ -1,0 +1,45 @@
+//! Whether the program can serve at all: a child of the guard's own is asked.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use mcp_guard::session::End;
+
+use super::open::{Opening, start, take_place};
+use super::outbox::Start;
+use super::service::{Health, Inner};
+use super::session::Asking;
+
+const INITIALIZE: &str = concat!(
+    r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"#,
+    r#""clientInfo":{"name":"mcp-guard","version":""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""}}}"#
+);
+const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized","params":{}}"#;
+const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{}}"#;
+
+/// Starts a child, opens a session, pings, and ends it. At the bound of children nothing new is learned.
+pub(super) async fn probe(inner: &Inner, known: Health) -> Health {
+    let Ok(place) = take_place(inner) else { return known };
+    let Ok(opening) = start(inner, place).await else { return Health::Failing };
+    if answers_ping(inner, &opening).await { Health::Alive } else { Health::Failing }
+}
+
+async fn answers_ping(inner: &Inner, opening: &Opening) -> bool {
+    let limit = inner.options.start_timeout;
+    if exchange(opening, "0", INITIALIZE, limit).await.is_none()
+        || opening.session.tell(Bytes::from_static(INITIALIZED.as_bytes()), limit).await.is_err()
+    {
+        return false;
+    }
+    exchange(opening, "1", PING, limit).await.is_some_and(|answer| inner.options.profile.is_alive(&answer))
+}
+
+async fn exchange(opening: &Opening, id: &str, message: &'static str, limit: Duration) -> Option<Bytes> {
+    let asking = Asking { id, progress_token: None, is_carrier: false };
+    match opening.session.ask(asking, Bytes::from_static(message.as_bytes()), limit).await.ok()?.1 {
+        Start::End(End::Answered(line)) => Some(line),
+        Start::End(End::Broken | End::Cancelled | End::Closed) | Start::Message => None,
+    }
+}
