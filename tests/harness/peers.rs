@@ -63,9 +63,10 @@ impl Peers {
         let folder = tempfile::tempdir().expect("a folder for the script");
         let modules = self.folder.join("typescript/node_modules");
         std::os::unix::fs::symlink(modules, folder.path().join("node_modules")).expect("a link to the modules");
-        let copy = folder.path().join(script);
-        std::fs::copy(source(script), &copy).expect("the script is there");
-        lines(script, &self.run(Command::new("node").arg(copy).args(args)))
+        for file in [script, "steps.mjs"] {
+            std::fs::copy(source(file), folder.path().join(file)).expect("the script is there");
+        }
+        lines(script, &self.run(Command::new("node").arg(folder.path().join(script)).args(args)))
     }
 
     /// Runs `tests/peers/SCRIPT` with Python and reads the JSON lines that it prints.
