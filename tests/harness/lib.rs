@@ -4,8 +4,10 @@ mod client;
 pub mod config_reference;
 pub mod peers;
 mod process;
+mod session;
 pub mod stdio;
 pub mod upstream;
 
 pub use client::{Reply, call_tool, raw, request, send, send_to};
+pub use session::Session;
 pub use process::{Guard, free_address, kill, patiently};
