@@ -67,7 +67,13 @@ fn level(level: LogLevel) -> LevelFilter {
 
 fn init_logs(config: &LogConfig) -> Result<(), TelemetryError> {
     use tracing_subscriber::util::SubscriberInitExt;
-    let filter = EnvFilter::builder().with_default_directive(level(config.level).into()).from_env()?;
+    let mut filter = EnvFilter::builder().with_default_directive(level(config.level).into()).from_env()?;
+    // What the host says of its own start concerns nobody who did not ask for it.
+    if std::env::var_os("RUST_LOG").is_none() && config.level == LogLevel::Info {
+        for quiet in ["pingora_core=warn", "pingora_runtime=warn"].into_iter().filter_map(|text| text.parse().ok()) {
+            filter = filter.add_directive(quiet);
+        }
+    }
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.format {
         LogFormat::Json => subscriber.json().flatten_event(true).finish().try_init()?,

@@ -55,12 +55,15 @@ impl Refusal {
         self.retry_after.map(|wait| u64::try_from(wait.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u64::MAX).max(1))
     }
 
-    /// The HTTP status for a message of `revision`.
-    pub fn status(&self, revision: Revision) -> u16 {
+    /// The HTTP status that answers `call`.
+    ///
+    /// A refused notification has no body that could say so, so its status must, in every revision (Streamable
+    /// HTTP, "Sending messages to the server").
+    pub fn status(&self, call: Option<&Call>) -> u16 {
+        let raised_by_body = call.is_none_or(|call| call.is_request() && !call.revision.is_stateless());
         match self.reason.row().status {
-            Status::Always(status) => status,
-            Status::ByRevision { stateless } if revision.is_stateless() => stateless,
-            Status::ByRevision { .. } => 200,
+            Status::ByRevision { .. } if raised_by_body => 200,
+            Status::Always(status) | Status::ByRevision { stateless: status } => status,
         }
     }
 

@@ -7,4 +7,4 @@ pub mod stdio;
 pub mod upstream;
 
 pub use client::{Reply, call_tool, raw, request, send, send_to};
-pub use process::{Guard, free_address, patiently};
+pub use process::{Guard, free_address, kill, patiently};

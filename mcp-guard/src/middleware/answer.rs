@@ -43,10 +43,9 @@ impl<B> Answer<B> {
 
     /// A refusal whose outcome says what happened to the node.
     pub(super) fn refuse_with(refusal: &Refusal, call: Option<&Call>, outcome: Outcome) -> Self {
-        let revision = call.map_or(crate::revision::Revision::WHEN_ABSENT, |call| call.revision);
         let body = refusal.body(call).map(Bytes::from);
         let (mut head, ()) = Response::new(()).into_parts();
-        head.status = StatusCode::from_u16(refusal.status(revision)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        head.status = StatusCode::from_u16(refusal.status(call)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if body.is_some() {
             head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }

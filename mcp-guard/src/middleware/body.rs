@@ -5,13 +5,14 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
 
 use super::sse::EventSplitter;
 use crate::call::Call;
 use crate::outcome::Outcome;
+use crate::refusal::{Reason, Refusal};
 use crate::reply;
 
 /// A body that broke off.
@@ -117,13 +118,25 @@ pub(super) struct Stream<B> {
     call: std::sync::Arc<Call>,
     on_message: Vec<OnMessage>,
     on_end: Vec<OnEnd>,
+    /// The client can ask for the rest elsewhere: an event had an id.
+    resumable: bool,
+    answered: bool,
     ended: bool,
 }
 
 impl<B> Stream<B> {
     pub(super) fn new(body: B, call: std::sync::Arc<Call>, event_bytes_max: usize) -> Self {
         let splitter = EventSplitter::new(event_bytes_max);
-        Self { body: Box::pin(body), splitter, call, on_message: Vec::new(), on_end: Vec::new(), ended: false }
+        Self {
+            body: Box::pin(body),
+            splitter,
+            call,
+            on_message: Vec::new(),
+            on_end: Vec::new(),
+            resumable: false,
+            answered: false,
+            ended: false,
+        }
     }
 
     pub(super) fn on_end(&mut self, f: OnEnd) {
@@ -138,17 +151,25 @@ impl<B> Stream<B> {
         self.on_end.drain(..).for_each(|f| f(outcome));
     }
 
-    fn fail(&mut self, error: Box<dyn std::error::Error + Send + Sync>) -> BodyError {
+    /// The end of a stream that broke off.
+    ///
+    /// A client that waits for an answer is told that there will be none, unless it can resume the stream.
+    fn fail(&mut self, error: Box<dyn std::error::Error + Send + Sync>) -> Result<Bytes, BodyError> {
         self.ended = true;
         self.settle(Outcome::Broken);
-        BodyError(error)
+        if self.answered || self.resumable || !self.call.is_request() {
+            return Err(BodyError(error));
+        }
+        let refusal = Refusal::new(Reason::UpstreamFailed, "its stream broke off before the answer");
+        refusal.body(Some(&self.call)).map(|body| event(&body)).ok_or(BodyError(error))
     }
 
     /// Looks at the event `data`: the answer settles the call, and a watcher may replace the message.
     fn watch(&mut self, data: &[u8]) -> Option<Bytes> {
-        if !self.on_end.is_empty()
+        if !self.answered
             && let Some(outcome) = reply::outcome(data, &self.call)
         {
+            self.answered = true;
             self.settle(outcome);
         }
         let mut replaced: Option<Bytes> = None;
@@ -170,7 +191,7 @@ where
         while !self.ended {
             let frame = match ready!(self.body.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Poll::Ready(Some(Err(self.fail(error.into())))),
+                Some(Err(error)) => return Poll::Ready(Some(self.fail(error.into()))),
                 None => return Poll::Ready(self.finish().map(Ok)),
             };
             let Ok(mut data) = frame.into_data() else { continue };
@@ -180,8 +201,11 @@ where
             self.splitter = splitter;
             match out {
                 Ok(out) if out.is_empty() => {}
-                Ok(out) => return Poll::Ready(Some(Ok(out))),
-                Err(error) => return Poll::Ready(Some(Err(self.fail(error.into())))),
+                Ok(out) => {
+                    self.resumable |= has_id(&out);
+                    return Poll::Ready(Some(Ok(out)));
+                }
+                Err(error) => return Poll::Ready(Some(self.fail(error.into()))),
             }
         }
         Poll::Ready(None)
@@ -196,4 +220,18 @@ where
         self.settle(if resumable { Outcome::Ok } else { Outcome::Broken });
         Some(self.splitter.rest()).filter(|rest| !rest.is_empty())
     }
+}
+
+/// Whether an event in `events` has an id, by which the stream can be resumed.
+fn has_id(events: &[u8]) -> bool {
+    events.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| line.starts_with(b"id:"))
+}
+
+/// `message` as an event. Line ends in JSON are white space, but would end a field here.
+pub(super) fn event(message: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(message.len() + 24);
+    out.extend_from_slice(b"event: message\ndata: ");
+    out.extend(message.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+    out.extend_from_slice(b"\n\n");
+    out.freeze()
 }

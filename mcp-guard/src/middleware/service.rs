@@ -16,7 +16,7 @@ use http_body::Body;
 use tower::Service;
 
 use super::answer::Answer;
-use super::body::GuardBody;
+use super::body::{GuardBody, event};
 use super::edge::{Admitted, EdgePolicy, spell_out_accept};
 use super::handler::{Client, Handler, McpRequest};
 use super::read_body::read_body;
@@ -227,15 +227,6 @@ fn array(bodies: &[&Bytes]) -> Bytes {
         out.extend_from_slice(body);
     }
     out.put_u8(b']');
-    out.freeze()
-}
-
-/// `message` as an event. Line ends in JSON are white space, but would end a field here.
-fn event(message: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(message.len() + 24);
-    out.extend_from_slice(b"event: message\ndata: ");
-    out.extend(message.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
-    out.extend_from_slice(b"\n\n");
     out.freeze()
 }
 
