@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::client::{self, Reply};
 
 /// How long anything here may take before the test fails.
@@ -174,13 +172,4 @@ pub fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// A JSON value out of text, for short assertions.
-///
-/// # Panics
-///
-/// If it is not JSON.
-pub fn json(text: &str) -> Value {
-    serde_json::from_str(text).expect("JSON")
 }
