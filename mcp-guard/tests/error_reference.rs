@@ -33,7 +33,7 @@ fn page() -> String {
         call.id = Some("7".into());
         let body = String::from_utf8(refusal.body(Some(&call)).unwrap_or_default()).unwrap_or_default();
         let wait = refusal.retry_after_seconds().map(|seconds| format!("Retry-After: {seconds}\n")).unwrap_or_default();
-        let _ = write!(page, "\n{title}\n\n```text\nHTTP {}\n{wait}\n{body}\n```\n", refusal.status(revision));
+        let _ = write!(page, "\n{title}\n\n```text\nHTTP {}\n{wait}\n{body}\n```\n", refusal.status(Some(&call)));
     }
     page
 }
@@ -75,8 +75,8 @@ What the guard does not forward it answers. The body is a JSON-RPC error with th
 reason, which is stable and is what programs should look at. `error.data.retryAfterMs` and the header `Retry-After` are
 there where waiting helps. Messages name tools, rules and limits, never argument values.
 
-- *HTTP*: where two are given, the first is for revisions up to 2025-11-25 (so that SDKs raise a protocol error), the second for
-  2026-07-28.
+- *HTTP*: where two are given, the first is for requests of revisions up to 2025-11-25 (so that SDKs raise a protocol error), the
+  second for 2026-07-28, and for notifications of every revision.
 - `invalid_arguments` is a tool result with `isError` from 2025-11-25 on; its data is then in `result._meta[\"mcp-guard/refusal\"]`.
 - A refused notification has the status and no body. What has no id to answer (a response, GET, DELETE, what cannot be read) gets
   `id: null`.
