@@ -192,9 +192,7 @@ impl<H: Handler> Shared<H> {
 /// The refusal of a body whose headers name a revision that there is not; what is wrong with the body itself comes first.
 fn of_unknown_version(version: &str, read: Result<message::Body, Fault>) -> Fault {
     match read {
-        Ok(message::Body::Single(call)) => {
-            Fault { refusal: message::unsupported(version), call: Some(Box::new(call)) }
-        }
+        Ok(message::Body::Single(call)) => Fault { refusal: message::unsupported(version), call: Some(Box::new(call)) },
         Ok(message::Body::Batch(_)) => message::unsupported(version).into(),
         Err(fault) => fault,
     }
