@@ -135,7 +135,8 @@ fn nothing_is_unsafe_and_every_member_is_held_to_that() {
     for member in ["mcp-guard", "mcp-guard-sidecar", "examples", "benches", "tests"] {
         let manifest = read(&format!("{member}/Cargo.toml"));
         // Tests have fewer lints than what is shipped, but not in this.
-        let is_held = ["[lints]\nworkspace = true", "unsafe_code = \"forbid\""].iter().any(|held| manifest.contains(held));
+        let is_held =
+            ["[lints]\nworkspace = true", "unsafe_code = \"forbid\""].iter().any(|held| manifest.contains(held));
         assert!(is_held, "{member} does not inherit the lints");
     }
 }

@@ -2,6 +2,7 @@
 
 mod client;
 pub mod config_reference;
+pub mod example;
 pub mod peers;
 mod process;
 pub mod stdio;

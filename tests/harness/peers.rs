@@ -96,6 +96,26 @@ impl Peers {
         Peer::start(&mut command, address)
     }
 
+    /// Starts an OpenTelemetry collector that takes OTLP over gRPC at the address given back, and writes the spans
+    /// that it gets to `log` as text.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn collector(&self, log: &Path) -> (Peer, SocketAddr) {
+        let (grpc, http) = (free_address(), free_address());
+        let found = walk(&self.folder.join("collector/lib"), "rotel-agent").expect("the collector's program");
+        let out = std::fs::File::create(log).expect("a file for its log");
+        let (grpc_flag, http_flag) = (grpc.to_string(), http.to_string());
+        let mut command = Command::new(found);
+        command.args(["start", "--otlp-grpc-endpoint", &grpc_flag, "--otlp-http-endpoint", &http_flag]);
+        command.args(["--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]);
+        let process = command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).spawn().expect("it starts");
+        let peer = Peer { process, address: grpc };
+        patiently("the collector listens", || std::net::TcpStream::connect(grpc).is_ok());
+        (peer, grpc)
+    }
+
     fn run(&self, command: &mut Command) -> Output {
         self.with_path(command).stdin(Stdio::null()).output().expect("the peer runs")
     }
@@ -171,6 +191,16 @@ pub fn say(line: &str) {
 /// All checks together: passed, failed.
 pub fn total(checks: &Checks) -> (u32, u32) {
     checks.values().fold((0, 0), |(passed, failed), (more, worse)| (passed + more, failed + worse))
+}
+
+/// The file called `name` somewhere below `folder`.
+fn walk(folder: &Path, name: &str) -> Option<PathBuf> {
+    let entries: Vec<PathBuf> = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    entries
+        .iter()
+        .find(|path| path.is_file() && path.ends_with(name))
+        .cloned()
+        .or_else(|| entries.iter().filter(|path| path.is_dir()).find_map(|path| walk(path, name)))
 }
 
 fn source(script: &str) -> PathBuf {
