@@ -95,6 +95,7 @@ there where waiting helps. Messages name tools, rules and limits, never argument
 const EXAMPLES: &str = "\n## Examples\n";
 
 /// What a caller or an operator wants to know beside the table.
+#[expect(clippy::wildcard_enum_match_arm, clippy::panic, reason = "a reason without advice fails the test")]
 fn advice(reason: Reason) -> &'static str {
     match reason {
         Reason::ParseError => {
