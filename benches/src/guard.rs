@@ -57,7 +57,7 @@ guard:
     - {{name: per-client, key: [client], rate: 1000000/s, burst: 1000000}}
     - {{name: per-tool, key: [client, tool], match: {{method: tools/call}}, rate: 1000000/s, burst: 1000000}}
   validation: {{messages: enforce, arguments: enforce, results: report}}
-  queue: {{concurrency: 256, adaptive: true, waiting: 1024, max_wait: 2s}}
+  queue: {{concurrency: 256, adaptive: true, waiting: 1024, max_wait: 2s, target_delay: 2s}}
   breaker: {{consecutive_failures: 5, failure_rate: 0.5, window: 10s, minimum_calls: 10, open: 30s}}
   retry: {{attempts: 3, base: 50ms, cap: 2s, budget: 0.2}}
 telemetry: {{logs: {{level: warn}}}}
