@@ -22,9 +22,10 @@ fn yaml_files(folder: &str) -> BTreeMap<String, String> {
     files.map(|path| (name(&path), std::fs::read_to_string(&path).unwrap())).collect()
 }
 
-/// The samples in examples/config, of which there are some.
+/// The samples among the examples, of which there are some.
 fn samples() -> BTreeMap<String, String> {
-    let samples = yaml_files("examples/config");
+    let mut samples = yaml_files("examples/config");
+    samples.extend(yaml_files("examples/sidecar_stdio"));
     assert!(samples.len() >= 4, "{:?}", samples.keys());
     samples
 }

@@ -71,6 +71,7 @@ fn what_is_wrong_with_the_head_is_refused() {
     let reply = to("POST", "/mcp", &[json, ("mcp-protocol-version", "1999-01-01")]);
     assert_refused(&reply, "unsupported_version", 400, -32022);
     assert_eq!(reply.json()["error"]["data"]["requested"], "1999-01-01");
+    assert_eq!(reply.json()["id"], 1);
     let evil = format!(
         "POST /mcp HTTP/1.1\r\nhost: evil.example\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{ping}",
         ping.len()
@@ -89,6 +90,10 @@ fn headers_of_the_stateless_revision_must_say_what_the_body_says() {
     assert_refused(&reply, "header_mismatch", 400, -32020);
     let reply = send(guard.listen, &[version, ("mcp-method", "tools/list")], &list);
     assert_eq!(reply.status, 200);
+    let future = json!({"io.modelcontextprotocol/protocolVersion": "v999.0.0", "io.modelcontextprotocol/clientCapabilities": {}});
+    let discover = request(4, "server/discover", json!({"_meta": future})).to_string();
+    let reply = send(guard.listen, &[version, ("mcp-method", "server/discover")], discover);
+    assert_refused(&reply, "header_mismatch", 400, -32020);
     let unknown = request(2, "ping", json!({"_meta": meta})).to_string();
     let reply = send(guard.listen, &[version, ("mcp-method", "ping")], unknown);
     assert_refused(&reply, "method_not_found", 404, -32601);

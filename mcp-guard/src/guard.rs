@@ -66,8 +66,8 @@ impl GuardLayer {
             // The doorkeeper of `Settings` asks the rules on clients before a body is read.
             rate_limit: RateLimitLayer::new(&config.rate_limits).with_costs(&config.tools).after_doorkeeper(),
             queue: QueueLayer::new(config.queue.clone(), &config.tools),
-            retry: RetryLayer::new(config.retry.clone()).hints(validation.catalog()),
-            breaker: BreakerLayer::new(config.breaker.clone(), node),
+            retry: RetryLayer::new(config.retry).hints(validation.catalog()),
+            breaker: BreakerLayer::new(config.breaker, node),
             validation,
             config,
         };

@@ -303,13 +303,13 @@ fn revision(named: &Named<'_>, call: &Call, reading: Reading) -> Result<Revision
     let by_meta = meta.map(|meta| serde_json::from_str::<Meta<'_>>(meta.get()));
     let by_meta = by_meta.transpose().map_err(|error| invalid(data_message(&error)))?;
     if let Some(text) = by_meta.and_then(|meta| meta.protocol_version).and_then(string) {
-        let stated = Revision::parse(&text).ok_or_else(|| unsupported(&text))?;
+        // Headers and body that disagree are refused as that, whatever revision the body names.
         return match reading.revision {
-            Some(header) if header != stated => Err(Refusal::new(
+            Some(header) if header.as_str() != text => Err(Refusal::new(
                 Reason::HeaderMismatch,
-                format!("`MCP-Protocol-Version` is {header}, `_meta` says {stated}"),
+                format!("`_meta` says another revision than `MCP-Protocol-Version`, which is {header}"),
             )),
-            Some(_) | None => Ok(stated),
+            Some(_) | None => Revision::parse(&text).ok_or_else(|| unsupported(&text)),
         };
     }
     if call.method.is(Method::INITIALIZE) && reading.revision.is_none() {

@@ -2,6 +2,8 @@
 
 mod client;
 pub mod config_reference;
+pub mod example;
+pub mod peers;
 mod process;
 pub mod stdio;
 pub mod upstream;

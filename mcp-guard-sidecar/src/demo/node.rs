@@ -118,7 +118,7 @@ impl DemoNode {
 
     #[tool(description = "Crashes at every second call, and is safe to repeat", annotations(read_only_hint = true))]
     async fn flap(&self, context: RequestContext<RoleServer>) -> String {
-        if self.flaps.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+        if self.flaps.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
             crash(&context);
         }
         "it worked".into()

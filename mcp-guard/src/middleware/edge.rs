@@ -78,8 +78,18 @@ impl EdgePolicy {
         check_framing(&head.headers)?;
         check_types(kind, &head.headers)?;
         let session = single(&head.headers, &SESSION)?.map(session).transpose()?;
-        let revision = single(&head.headers, &VERSION)?.map(revision).transpose()?;
-        Ok(Admitted { kind, session: session.map(Into::into), revision })
+        let version = single(&head.headers, &VERSION)?.map(|version| version.to_str().unwrap_or_default());
+        let revision = version.and_then(Revision::parse);
+        let unknown_version = version.filter(|_| revision.is_none());
+        match unknown_version {
+            Some(version) if kind != Kind::Request => Err(message::unsupported(version)),
+            Some(_) | None => Ok(Admitted {
+                kind,
+                session: session.map(Into::into),
+                revision,
+                unknown_version: unknown_version.map(Into::into),
+            }),
+        }
     }
 
     fn check_host(&self, host: &str) -> Result<(), Refusal> {
@@ -109,6 +119,9 @@ pub(super) struct Admitted {
     pub(super) kind: Kind,
     pub(super) session: Option<Box<str>>,
     pub(super) revision: Option<Revision>,
+    /// What `MCP-Protocol-Version` says, if that is no revision. A POST is refused for it when it has been read, so
+    /// that the answer has its id.
+    pub(super) unknown_version: Option<Box<str>>,
 }
 
 fn kind(method: &HttpMethod) -> Result<Kind, Refusal> {
@@ -217,11 +230,6 @@ fn session(value: &HeaderValue) -> Result<&str, Refusal> {
         return Err(invalid(format!("`Mcp-Session-Id` must be 1 to {SESSION_BYTES_MAX} visible ASCII characters")));
     }
     Ok(text)
-}
-
-fn revision(value: &HeaderValue) -> Result<Revision, Refusal> {
-    let text = value.to_str().unwrap_or_default();
-    Revision::parse(text).ok_or_else(|| message::unsupported(text))
 }
 
 fn invalid(detail: impl Into<String>) -> Refusal {

@@ -101,7 +101,16 @@ fn a_wildcard_is_spelled_out_and_a_choice_is_kept() {
 
 #[test]
 fn a_version_nobody_knows_is_refused_with_those_that_are() {
-    let refusal = EdgePolicy::default().admit(&post(&[("mcp-protocol-version", "1999-01-01")])).unwrap_err();
+    let old = ("mcp-protocol-version", "1999-01-01");
+    let mut end = post(&[old]);
+    end.method = HttpMethod::DELETE;
+    let refusal = EdgePolicy::default().admit(&end).unwrap_err();
     assert_eq!(refusal.reason(), Reason::UnsupportedVersion);
     assert!(refusal.detail().contains("2026-07-28"));
+}
+
+#[test]
+fn a_post_of_a_version_nobody_knows_is_read_for_its_id_first() {
+    let admitted = EdgePolicy::default().admit(&post(&[("mcp-protocol-version", "1999-01-01")])).unwrap();
+    assert_eq!((admitted.revision, admitted.unknown_version.as_deref()), (None, Some("1999-01-01")));
 }

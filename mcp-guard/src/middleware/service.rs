@@ -146,7 +146,11 @@ impl<H: Handler> Shared<H> {
         let reading =
             Reading { revision: admitted.revision, depth_max: limits.json_depth_max(), batch_max: limits.batch_max() };
         spell_out_accept(&mut head.headers);
-        match message::read(&body, reading) {
+        let read = message::read(&body, reading);
+        if let Some(version) = &admitted.unknown_version {
+            return self.refuse(&of_unknown_version(version, read));
+        }
+        match read {
             Ok(message::Body::Single(call)) => self.forward(Arc::new(head), body, admitted.session, call).await,
             Ok(message::Body::Batch(members)) => {
                 let head = Arc::new(head);
@@ -182,6 +186,15 @@ impl<H: Handler> Shared<H> {
     fn refuse(&self, fault: &Fault) -> Answer<H::Body> {
         metrics::refused(fault.refusal.reason());
         Answer::refuse_with(&fault.refusal, fault.call.as_deref(), Outcome::Refused)
+    }
+}
+
+/// The refusal of a body whose headers name a revision that there is not; what is wrong with the body itself comes first.
+fn of_unknown_version(version: &str, read: Result<message::Body, Fault>) -> Fault {
+    match read {
+        Ok(message::Body::Single(call)) => Fault { refusal: message::unsupported(version), call: Some(Box::new(call)) },
+        Ok(message::Body::Batch(_)) => message::unsupported(version).into(),
+        Err(fault) => fault,
     }
 }
 
