@@ -69,6 +69,14 @@ pub(crate) fn initialized(target: SocketAddr, session: &str) -> String {
     post(target, Some(session), r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
 }
 
+/// A call that breaks the tool's schema, after which the connection is closed.
+pub(crate) fn wrong_call(target: SocketAddr) -> String {
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{TOOL}","arguments":{{"text":7}}}}}}"#
+    );
+    post(target, Some("wrong"), &body).replacen("user-agent: load", "connection: close", 1)
+}
+
 /// A message with the headers that an SDK sends.
 fn post(target: SocketAddr, session: Option<&str>, body: &str) -> String {
     let session = session
