@@ -128,8 +128,9 @@ impl<S> Node<S> {
 
 fn into_http(request: McpRequest) -> Request<Full<Bytes>> {
     let mut head = Arc::unwrap_or_clone(request.head);
-    // The body is whole here, whatever framing it came with.
+    // The body is whole here, whatever framing it came with, and nobody needs to be asked whether to send it.
     head.headers.remove(header::TRANSFER_ENCODING);
+    head.headers.remove(header::EXPECT);
     if request.body.is_empty() {
         head.headers.remove(header::CONTENT_LENGTH);
     } else {
