@@ -30,6 +30,8 @@ pub struct Call {
     pub client: Option<IpAddr>,
     /// Who the caller is, where identity is configured.
     pub subject: Option<Box<str>>,
+    /// Whether the message came behind another in one HTTP request, a batch.
+    pub later_member: bool,
 }
 
 /// What sort of message a [`Call`] is.
@@ -62,6 +64,7 @@ impl Call {
             session: None,
             client: None,
             subject: None,
+            later_member: false,
         }
     }
 
