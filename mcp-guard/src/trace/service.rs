@@ -1,10 +1,10 @@
 //! The two ends of a traced call: a SERVER span outermost, a CLIENT span around each try to reach the node.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::Version;
-use metrics::counter;
+use metrics::{Counter, counter};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanKind};
 
@@ -21,6 +21,28 @@ use crate::middleware::{Answer, Handler, McpRequest};
 pub(super) struct Tracing {
     pub(super) policy: TracePolicy,
     pub(super) spans: Spans,
+    pub(super) dropped: Dropped,
+}
+
+/// Counts what was dropped of callers' contexts; each handle is looked up once, when it is first needed.
+#[derive(Debug, Default)]
+pub(super) struct Dropped([OnceLock<Counter>; 3]);
+
+impl Dropped {
+    fn count(&self, key: Key) {
+        let [parent, state, baggage] = &self.0;
+        let handle = match key {
+            Key::TraceParent => parent,
+            Key::TraceState => state,
+            Key::Baggage => baggage,
+        };
+        let new = || counter!("mcp_guard_trace_context_dropped_total", "field" => key.as_str());
+        handle.get_or_init(new).increment(1);
+    }
+
+    fn count_all(&self, carried: &Carried) {
+        carried.dropped().for_each(|key| self.count(key));
+    }
 }
 
 /// Takes a caller's context in: the outermost handler.
@@ -87,7 +109,7 @@ impl Tracing {
     fn receive(&self, request: &mut McpRequest) -> Option<OpenSpan> {
         let limits = self.policy.baggage();
         let in_headers = headers::read(&request.head.headers, limits);
-        in_headers.iter().for_each(count_dropped);
+        in_headers.iter().for_each(|carried| self.dropped.count_all(carried));
         let span = self.start_server_span(request, in_headers.as_ref());
         if span.is_none()
             && let Some(carried) = in_headers.filter(|carried| carried.dropped().next().is_some())
@@ -103,7 +125,7 @@ impl Tracing {
             return None;
         }
         let in_meta = find_meta(request).map(|meta| Carried::in_meta(&meta, self.policy.baggage()));
-        in_meta.iter().for_each(count_dropped);
+        in_meta.iter().for_each(|carried| self.dropped.count_all(carried));
         let of_http = ambient().or_else(|| in_headers.and_then(sender));
         let place = Place::of(in_meta.as_ref().and_then(sender), of_http);
         let mut span = self.spans.start(SpanKind::Server, &request.call, place)?;
@@ -143,12 +165,6 @@ fn write_meta(request: &mut McpRequest, outgoing: &Outgoing<'_>) {
     call.params = call.params.take().map(|range| splice.moved(range));
     call.arguments = call.arguments.take().map(|range| splice.moved(range));
     request.body = Bytes::from(splice.into_body());
-}
-
-fn count_dropped(carried: &Carried) {
-    for key in carried.dropped() {
-        counter!("mcp_guard_trace_context_dropped_total", "field" => key.as_str()).increment(1);
-    }
 }
 
 fn about_the_connection(request: &McpRequest) -> Vec<KeyValue> {

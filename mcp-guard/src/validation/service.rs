@@ -13,6 +13,7 @@ use super::catalog::{Asked, Catalog, Draft, Need, Tool};
 use super::compile::ToolSchema;
 use super::handle::CatalogHandle;
 use super::messages::{MessageFault, MessageSchemas};
+use super::metrics::{Check, Counters, Unchecked};
 use super::page::Page;
 use super::policy::{Mode, ValidationPolicy};
 use super::schema::Schema;
@@ -32,6 +33,7 @@ pub struct Validation<H> {
 pub(super) struct Shared {
     policy: ValidationPolicy,
     catalog: CatalogHandle,
+    counters: Counters,
     /// Held by the one call that has the tools listed.
     turn: Mutex<()>,
     /// The next number of a list of the guard's own.
@@ -40,7 +42,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(policy: ValidationPolicy) -> Self {
-        Self { policy, catalog: CatalogHandle::default(), turn: Mutex::default(), number: AtomicU64::new(1) }
+        Self {
+            policy,
+            catalog: CatalogHandle::default(),
+            counters: Counters::default(),
+            turn: Mutex::default(),
+            number: AtomicU64::new(1),
+        }
     }
 
     pub(super) fn policy(&self) -> &ValidationPolicy {
@@ -196,7 +204,7 @@ impl Shared {
         if self.policy.messages() != Mode::Off {
             let schemas = MessageSchemas::get();
             schemas.check(call.revision, call.kind, call.method.as_str(), params.as_ref()).or_else(|fault| {
-                self.judge(self.policy.messages(), "messages", || match fault {
+                self.judge(self.policy.messages(), Check::Messages, || match fault {
                     MessageFault::UnknownMethod => {
                         let detail = format!("{} has no such request", call.revision);
                         Refusal::new(Reason::MethodNotFound, detail)
@@ -215,10 +223,10 @@ impl Shared {
     /// `params` that could not be read: nothing in them can be checked, not even by the tool's schema.
     fn unread(&self, call: &Call, violation: Violation) -> Result<Option<Value>, Refusal> {
         let violations = [violation];
-        self.judge(self.policy.messages(), "messages", || refusal(Reason::InvalidParams, "", &violations))?;
+        self.judge(self.policy.messages(), Check::Messages, || refusal(Reason::InvalidParams, "", &violations))?;
         if let Some(tool) = call.tool() {
             let of_tool = || refusal(Reason::InvalidArguments, tool, &violations);
-            self.judge(self.policy.arguments(), "arguments", of_tool)?;
+            self.judge(self.policy.arguments(), Check::Arguments, of_tool)?;
         }
         Ok(None)
     }
@@ -231,12 +239,12 @@ impl Shared {
         }
         let Some(tool) = tool else {
             let is_usable = self.catalog.read(Catalog::is_usable);
-            metrics::unchecked(if is_usable { "unknown_tool" } else { "no_list" });
+            self.counters.unchecked(if is_usable { Unchecked::UnknownTool } else { Unchecked::NoList });
             return Ok(());
         };
         let Some(schema) = tool.input.as_deref() else { return Ok(()) };
         let Some(compiled) = self.compiled(schema, name) else {
-            metrics::unchecked("schema");
+            self.counters.unchecked(Unchecked::Schema);
             return Ok(());
         };
         let none = Value::Object(serde_json::Map::new());
@@ -244,7 +252,7 @@ impl Shared {
         if violations.is_empty() {
             return Ok(());
         }
-        self.judge(mode, "arguments", || refusal(Reason::InvalidArguments, name, &violations))
+        self.judge(mode, Check::Arguments, || refusal(Reason::InvalidArguments, name, &violations))
     }
 
     /// `schema`, ready to check. One that cannot be used is reported, once.
@@ -261,11 +269,11 @@ impl Shared {
     }
 
     /// Refuses, or counts and lets pass.
-    fn judge(&self, mode: Mode, check: &'static str, refusal: impl FnOnce() -> Refusal) -> Result<(), Refusal> {
+    fn judge(&self, mode: Mode, check: Check, refusal: impl FnOnce() -> Refusal) -> Result<(), Refusal> {
         match mode {
             Mode::Enforce => Err(refusal()),
             Mode::Report => {
-                metrics::reported(check);
+                self.counters.reported(check);
                 Ok(())
             }
             Mode::Off => Ok(()),
@@ -323,11 +331,11 @@ impl Shared {
         }
         match self.policy.results() {
             Mode::Enforce => {
-                metrics::replaced();
+                self.counters.replaced();
                 Some(Bytes::from(results::replacement(call, &violations)))
             }
             Mode::Report | Mode::Off => {
-                metrics::reported("results");
+                self.counters.reported(Check::Results);
                 None
             }
         }
