@@ -10,7 +10,7 @@ use opentelemetry::trace::{SpanContext, SpanKind};
 
 use super::carried::Carried;
 use super::headers::{self, X_REQUEST_ID};
-use super::meta::{Key, Meta, Outgoing};
+use super::meta::{Key, Meta, Outgoing, Splice};
 use super::policy::TracePolicy;
 use super::span::{OpenSpan, Place, Spans, ambient, sender};
 use crate::call::Kind;
@@ -107,8 +107,10 @@ fn ended_by<B>(mut span: OpenSpan, mut answer: Answer<B>) -> Answer<B> {
 impl Tracing {
     /// Reads the caller's context and starts the SERVER span; without spans, only takes out what is malformed.
     fn receive(&self, request: &mut McpRequest) -> Option<OpenSpan> {
-        let limits = self.policy.baggage();
-        let in_headers = headers::read(&request.head.headers, limits);
+        if !self.policy.propagate_baggage() {
+            self.take_baggage(request);
+        }
+        let in_headers = headers::read(&request.head.headers, self.policy.baggage());
         in_headers.iter().for_each(|carried| self.dropped.count_all(carried));
         let span = self.start_server_span(request, in_headers.as_ref());
         if span.is_none()
@@ -117,6 +119,15 @@ impl Tracing {
             headers::clean(&mut Arc::make_mut(&mut request.head).headers, &carried);
         }
         span
+    }
+
+    /// Takes `baggage` out of `_meta`, whatever the revision, and whether or not the call is traced.
+    fn take_baggage(&self, request: &mut McpRequest) {
+        let meta = find_meta(request).filter(|meta| meta.has(Key::Baggage));
+        if let Some(splice) = meta.and_then(|meta| meta.without(Key::Baggage)) {
+            self.dropped.count(Key::Baggage);
+            put(splice, request);
+        }
     }
 
     fn start_server_span(&self, request: &mut McpRequest, in_headers: Option<&Carried>) -> Option<OpenSpan> {
@@ -160,7 +171,13 @@ fn find_meta(request: &McpRequest) -> Option<Meta<'_>> {
 fn write_meta(request: &mut McpRequest, outgoing: &Outgoing<'_>) {
     let stateless = request.call.revision.is_stateless();
     let Some(meta) = find_meta(request).filter(|meta| stateless || meta.has(Key::TraceParent)) else { return };
-    let Some(splice) = meta.splice(outgoing) else { return };
+    if let Some(splice) = meta.splice(outgoing) {
+        put(splice, request);
+    }
+}
+
+/// Puts the new body in place of the old, and the places in it.
+fn put(splice: Splice, request: &mut McpRequest) {
     let call = Arc::make_mut(&mut request.call);
     call.params = call.params.take().map(|range| splice.moved(range));
     call.arguments = call.arguments.take().map(|range| splice.moved(range));
