@@ -127,18 +127,24 @@ impl<H: Handler> Validation<H> {
         let shared = &self.shared;
         let listed = timeout(shared.policy.list_timeout(), self.pages(request, meta)).await;
         let now = clock::now();
-        let outcome = match listed {
+        let outcome = shared.catalog.write(|catalog| match listed {
             Ok(Ok(draft)) => {
-                let is_current = shared.catalog.write(|catalog| catalog.install(draft, now));
-                if is_current { "ok" } else { "outdated" }
+                if catalog.install(draft, now) {
+                    "ok"
+                } else {
+                    "outdated"
+                }
             }
             Ok(Err(NoList::ToTheCaller)) => "refused",
-            Ok(Err(NoList::Failed)) => "failed",
-            Err(_) => "timed_out",
-        };
-        if matches!(outcome, "failed" | "timed_out") {
-            shared.catalog.write(|catalog| catalog.list_failed(now));
-        }
+            Ok(Err(NoList::Failed)) => {
+                catalog.list_failed(now);
+                "failed"
+            }
+            Err(_) => {
+                catalog.list_failed(now);
+                "timed_out"
+            }
+        });
         metrics::listed(outcome);
     }
 
@@ -182,8 +188,8 @@ impl Shared {
 
     fn asked(&self, call: &Call, params: Option<&Value>) -> Asked {
         let cursor = params.and_then(|params| params.get("cursor")?.as_str());
-        let generation = self.catalog.read(Catalog::generation);
-        Asked { session: call.session.clone(), cursor: cursor.map(Into::into), generation }
+        let edition = self.catalog.read(Catalog::edition);
+        Asked { session: call.session.clone(), cursor: cursor.map(Into::into), edition }
     }
 
     /// Checks a message by its method's schema. Gives back its `params`, if anything here needs them.
@@ -295,7 +301,7 @@ impl Shared {
             let catalog = self.catalog.clone();
             answer.on_message(move |message| {
                 if results::is_list_changed(message) {
-                    catalog.write(Catalog::invalidate);
+                    catalog.write(Catalog::changed);
                 }
                 None
             });
