@@ -28,6 +28,9 @@ const UNKNOWN_TOOL_AGE: Duration = Duration::from_secs(10);
 /// same change, and a tool may say so with each call.
 const CHANGED_LIST_AGE: Duration = Duration::from_secs(1);
 
+/// The wait after a list that was refused to its caller. It does not grow, since others may fare better.
+const REFUSED_WAIT: Duration = Duration::from_millis(500);
+
 /// The wait after a first failed list; it doubles with each further one.
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
 
@@ -202,6 +205,11 @@ impl Catalog {
         self.edition.node += 1;
         self.passing = None;
         self.not_before = None;
+    }
+
+    /// A list was refused to its caller: the next try waits a little.
+    pub(super) fn list_refused(&mut self, now: Instant) {
+        self.not_before = self.not_before.max(now.checked_add(REFUSED_WAIT));
     }
 
     /// A list could not be had: the next try waits, twice as long each time.

@@ -107,6 +107,20 @@ fn word_of_a_change_does_not_shorten_the_wait_after_a_failed_list() {
 }
 
 #[test]
+fn refused_lists_wait_half_a_second_each_time_and_shorten_no_other_wait() {
+    let now = clock::now();
+    let mut catalog = Catalog::default();
+    for _ in 0..3 {
+        catalog.list_refused(now);
+        assert_eq!(catalog.need("a", REFRESH, now + Duration::from_millis(499)), Need::Nothing);
+        assert_eq!(catalog.need("a", REFRESH, now + Duration::from_millis(500)), Need::Learn);
+    }
+    catalog.list_failed(now);
+    catalog.list_refused(now);
+    assert_eq!(catalog.need("a", REFRESH, now + Duration::from_millis(999)), Need::Nothing);
+}
+
+#[test]
 fn an_aged_list_and_an_unknown_tool_are_worth_a_new_list_but_not_each_time() {
     let now = clock::now();
     let catalog = listed(now);
@@ -189,6 +203,7 @@ enum Event {
     Changed,
     Moved,
     Failed,
+    Refused,
     Pass(u16),
 }
 
@@ -200,6 +215,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Changed),
         1 => Just(Event::Moved),
         1 => Just(Event::Failed),
+        1 => Just(Event::Refused),
         2 => (0_u16..400).prop_map(Event::Pass),
     ]
 }
@@ -235,8 +251,9 @@ proptest! {
                     catalog.forget();
                     is_completed = false;
                 }
-                Event::Failed => {
-                    catalog.list_failed(now);
+                Event::Failed | Event::Refused => {
+                    let failed = matches!(event, Event::Failed);
+                    if failed { catalog.list_failed(now) } else { catalog.list_refused(now) }
                     prop_assert_eq!(catalog.need("a", REFRESH, now), Need::Nothing);
                 }
                 Event::Pass(seconds) => now += Duration::from_secs(seconds.into()),

@@ -135,7 +135,10 @@ impl<H: Handler> Validation<H> {
                     "outdated"
                 }
             }
-            Ok(Err(NoList::ToTheCaller)) => "refused",
+            Ok(Err(NoList::ToTheCaller)) => {
+                catalog.list_refused(now);
+                "refused"
+            }
             Ok(Err(NoList::Failed)) => {
                 catalog.list_failed(now);
                 "failed"

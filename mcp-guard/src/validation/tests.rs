@@ -242,11 +242,15 @@ async fn when_the_tools_cannot_be_listed_calls_pass_and_the_next_try_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_the_node_does_not_want_keeps_no_other_from_listing() {
+async fn a_caller_that_the_node_does_not_want_keeps_others_from_listing_for_half_a_second_only() {
     let node = Fake::adder().with(|node| node.status = 404);
     let (_, guard) = guarded(ValidationPolicy::default(), &node);
-    assert_eq!(guard.handle(add(&json!({}))).await.is_refusal(), None);
+    for _ in 0..3 {
+        assert_eq!(guard.handle(add(&json!({}))).await.is_refusal(), None);
+    }
+    assert_eq!(node.asked(), ["tools/list", "tools/call", "tools/call", "tools/call"]);
     node.set(|node| node.status = 200);
+    tokio::time::advance(Duration::from_millis(500)).await;
     assert_eq!(guard.handle(add(&json!({}))).await.is_refusal(), Some(Reason::InvalidArguments));
 }
 
