@@ -7,6 +7,8 @@ pub mod peers;
 mod process;
 pub mod stdio;
 pub mod upstream;
+mod wire;
 
 pub use client::{Reply, call_tool, raw, request, send, send_to};
 pub use process::{Guard, free_address, kill, patiently};
+pub use wire::Wire;
