@@ -15,9 +15,33 @@ const TOOL_LABELS_MAX: usize = 256;
 type Table<K, V> = LazyLock<Mutex<HashMap<K, V>>>;
 
 static REFUSALS: Table<Reason, Counter> = LazyLock::new(Mutex::default);
-static REQUESTS: Table<(&'static str, &'static str), Counter> = LazyLock::new(Mutex::default);
-static DURATIONS: Table<&'static str, Histogram> = LazyLock::new(Mutex::default);
-static TOOLS: Table<&'static str, HashMap<Box<str>, Counter>> = LazyLock::new(Mutex::default);
+static ENDED: Table<(&'static str, &'static str), Ended> = LazyLock::new(Mutex::default);
+
+/// The handles for calls of one method with one outcome.
+struct Ended {
+    requests: Counter,
+    duration: Histogram,
+    tools: HashMap<Box<str>, Counter>,
+}
+
+impl Ended {
+    fn new(method: &'static str, outcome: &'static str) -> Self {
+        Self {
+            requests: counter!("mcp_guard_requests_total", "method" => method, "outcome" => outcome),
+            duration: histogram!("mcp_guard_request_duration_seconds", "method" => method),
+            tools: HashMap::new(),
+        }
+    }
+
+    fn tool(&mut self, tool: &str, outcome: &'static str) {
+        if let Some(handle) = self.tools.get(tool) {
+            return handle.increment(1);
+        }
+        let tool = if self.tools.len() < TOOL_LABELS_MAX { tool } else { "other" };
+        let new = || counter!("mcp_guard_tool_calls_total", "tool" => tool.to_owned(), "outcome" => outcome);
+        self.tools.entry(tool.into()).or_insert_with(new).increment(1);
+    }
+}
 
 /// Counts a refusal.
 pub(super) fn refused(reason: Reason) {
@@ -29,31 +53,13 @@ pub(super) fn refused(reason: Reason) {
 /// Counts a message that reached the handlers and took `seconds`.
 pub(super) fn ended(call: &Call, outcome: Outcome, seconds: f64) {
     let (method, outcome) = (call.method.label(), outcome.label());
-    {
-        let mut handles = REQUESTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || counter!("mcp_guard_requests_total", "method" => method, "outcome" => outcome);
-        handles.entry((method, outcome)).or_insert_with(new).increment(1);
-    }
-    {
-        let mut handles = DURATIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || histogram!("mcp_guard_request_duration_seconds", "method" => method);
-        handles.entry(method).or_insert_with(new).record(seconds);
-    }
+    let mut handles = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
+    let ended = handles.entry((method, outcome)).or_insert_with(|| Ended::new(method, outcome));
+    ended.requests.increment(1);
+    ended.duration.record(seconds);
     if let Some(tool) = call.tool() {
-        tool_called(tool, outcome);
+        ended.tool(tool, outcome);
     }
-}
-
-fn tool_called(tool: &str, outcome: &'static str) {
-    let mut handles = TOOLS.lock().unwrap_or_else(PoisonError::into_inner);
-    let tools = handles.entry(outcome).or_default();
-    let tool = if tools.contains_key(tool) || tools.len() < TOOL_LABELS_MAX { tool } else { "other" };
-    if let Some(handle) = tools.get(tool) {
-        return handle.increment(1);
-    }
-    let handle = counter!("mcp_guard_tool_calls_total", "tool" => tool.to_owned(), "outcome" => outcome);
-    handle.increment(1);
-    tools.insert(tool.into(), handle);
 }
 
 /// Tells the installed recorder what each metric of the library means, and its unit.
