@@ -81,6 +81,8 @@ there where waiting helps. Messages name tools, rules and limits, never argument
 - A refused notification has the status and no body. What has no id to answer (a response, GET, DELETE, what cannot be read) gets
   `id: null`.
 - In a batch each member has its own refusal; if all have one, the status is that of the first.
+- A stream that breaks off before the answer ends with `upstream_failed` as its last event, under the status 200 that it began
+  with; but not where its events have ids, by which a client can resume it.
 - Codes from 1001 to 1089 are those of erlmcp; they lie outside of the range that JSON-RPC reserves.
 - Each refusal counts in `mcp_guard_refusals_total{reason}`, `too_many_connections` once a connection; what is turned away as
   `draining` before it is read is not counted.
@@ -93,6 +95,7 @@ there where waiting helps. Messages name tools, rules and limits, never argument
 const EXAMPLES: &str = "\n## Examples\n";
 
 /// What a caller or an operator wants to know beside the table.
+#[expect(clippy::wildcard_enum_match_arm, clippy::panic, reason = "a reason without advice fails the test")]
 fn advice(reason: Reason) -> &'static str {
     match reason {
         Reason::ParseError => {

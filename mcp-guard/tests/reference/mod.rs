@@ -1,5 +1,7 @@
 //! What the tests of the reference pages share.
 
+#![expect(clippy::expect_used, reason = "what a test cannot set up fails it")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
