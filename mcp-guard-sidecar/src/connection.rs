@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use hyper_util::server::conn::auto;
 use mcp_guard::middleware::Client;
 use mcp_guard::refusal::{Reason, Refusal};
 use metrics::{counter, gauge};
+use pin_project_lite::pin_project;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
@@ -81,6 +82,7 @@ pub struct GuardApp<S> {
     service: S,
     builder: auto::Builder<TokioExecutor>,
     connections: Connections,
+    beats: Once,
 }
 
 impl<S> GuardApp<S> {
@@ -89,9 +91,23 @@ impl<S> GuardApp<S> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
-        Self { service, builder, connections }
+        Self { service, builder, connections, beats: Once::new() }
     }
 }
+
+/// Keeps an alarm of the runtime's near.
+///
+/// Each call sets alarms of some seconds. One that comes before all others makes tokio write to its own wake-up
+/// descriptor, also from the thread that would be woken: a system call and an empty turn, nearly every call of a guard
+/// with little to do. A beat is always due first.
+async fn beat() {
+    loop {
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
+/// Shorter than what calls wait for, and too long to keep a core awake.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// HTTP/2 streams of one connection; RFC 9113 advises no fewer than 100.
 const STREAMS_MAX: u32 = 128;
@@ -111,6 +127,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        self.beats.call_once(|| drop(tokio::spawn(beat())));
         let peer = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().map(|a| a.ip()));
         let client = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let admission = self.connections.admit(client);
@@ -157,21 +174,50 @@ where
 {
     type Response = Response<DrainedBody<B>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Serving<S::Future, B>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if self.refuse || self.drain.is_draining() {
-            let response = turned_away(self.refuse);
-            return Box::pin(async { Ok(response) });
+            return Serving::TurnedAway { response: Some(turned_away(self.refuse)) };
         }
         request.extensions_mut().insert(Client(self.client));
         let listens = request.method() == Method::GET;
         let drain = listens.then(|| self.drain.clone());
-        let mut service = self.service.clone();
-        Box::pin(async move {
-            let response = service.call(request).await?;
-            Ok(response.map(|body| DrainedBody::Body { body: Box::pin(body), drain: drain.map(ends) }))
-        })
+        Serving::Called { answer: self.service.clone().call(request), drain }
+    }
+}
+
+pin_project! {
+    /// A request on its way: a future of its own, so that no call pays for a box here.
+    #[project = ServingState]
+    enum Serving<F, B> {
+        /// The host's own answer.
+        TurnedAway { response: Option<Response<DrainedBody<B>>> },
+        /// The stack's.
+        Called {
+            #[pin]
+            answer: F,
+            drain: Option<Drain>,
+        },
+    }
+}
+
+impl<F, B> Future for Serving<F, B>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Output = Result<Response<DrainedBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ServingState::TurnedAway { response } => {
+                response.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
+            }
+            ServingState::Called { answer, drain } => answer.poll(cx).map_ok(|response| {
+                let drain = drain.take().map(ends);
+                response.map(|body| DrainedBody { origin: Origin::Stack { body, drain } })
+            }),
+        }
     }
 }
 
@@ -188,7 +234,7 @@ fn turned_away<B>(too_many: bool) -> Response<DrainedBody<B>> {
     };
     let refusal = refusal.retry_after(Duration::from_secs(1));
     let body = refusal.body(None).unwrap_or_default();
-    let mut response = Response::new(DrainedBody::Whole(Full::from(body)));
+    let mut response = Response::new(DrainedBody { origin: Origin::Host { body: Full::from(body) } });
     *response.status_mut() =
         if too_many { http::StatusCode::TOO_MANY_REQUESTS } else { http::StatusCode::SERVICE_UNAVAILABLE };
     let headers = response.headers_mut();
@@ -200,17 +246,26 @@ fn turned_away<B>(too_many: bool) -> Response<DrainedBody<B>> {
 
 type Ends = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A body that ends when the guard drains, if it is a stream that would never end by itself.
-pub enum DrainedBody<B> {
-    /// A refusal of the host's own.
-    Whole(Full<Bytes>),
-    /// An answer of the stack's.
-    Body {
-        /// What the stack answered.
-        body: Pin<Box<B>>,
-        /// When it has to end.
-        drain: Option<Ends>,
-    },
+pin_project! {
+    /// A body that ends when the guard drains, if it is a stream that would never end by itself.
+    pub struct DrainedBody<B> {
+        #[pin]
+        origin: Origin<B>,
+    }
+}
+
+pin_project! {
+    #[project = OriginState]
+    enum Origin<B> {
+        /// A refusal of the host's own.
+        Host { body: Full<Bytes> },
+        /// An answer of the stack's, and when it has to end.
+        Stack {
+            #[pin]
+            body: B,
+            drain: Option<Ends>,
+        },
+    }
 }
 
 impl<B> fmt::Debug for DrainedBody<B> {
@@ -224,10 +279,10 @@ impl<B: Body<Data = Bytes>> Body for DrainedBody<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Body { body, drain } => {
-                let frame = body.as_mut().poll_frame(cx);
+        match self.project().origin.project() {
+            OriginState::Host { body } => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            OriginState::Stack { body, drain } => {
+                let frame = body.poll_frame(cx);
                 let over = frame.is_pending() && drain.as_mut().is_some_and(|ends| ends.as_mut().poll(cx).is_ready());
                 if over { Poll::Ready(None) } else { frame }
             }
@@ -235,16 +290,16 @@ impl<B: Body<Data = Bytes>> Body for DrainedBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Body { body, .. } => body.is_end_stream(),
+        match &self.origin {
+            Origin::Host { body } => body.is_end_stream(),
+            Origin::Stack { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Body { body, .. } => body.size_hint(),
+        match &self.origin {
+            Origin::Host { body } => body.size_hint(),
+            Origin::Stack { body, .. } => body.size_hint(),
         }
     }
 }
