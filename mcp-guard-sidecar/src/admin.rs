@@ -45,7 +45,7 @@ impl fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// The endpoints of the contract (DESIGN.md, section 5), with the paths that erlmcp's manifests probe.
+    /// The endpoints of `docs/operations.md`, with the paths that erlmcp's manifests probe.
     pub fn router(self) -> Router {
         let mut router = Router::new();
         for path in ["/livez", "/health/live", "/live"] {

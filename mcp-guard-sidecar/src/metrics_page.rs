@@ -1,7 +1,12 @@
 //! What `GET /metrics` shows.
 
+use std::fmt;
+use std::time::Duration;
+
 use metrics::gauge;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
 
 /// Bounds in seconds for what takes as long as a call: those of OpenTelemetry's MCP conventions, and finer ones below.
 const SECONDS: [f64; 17] =
@@ -19,4 +24,35 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     mcp_guard::describe_metrics();
     gauge!("mcp_guard_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
+}
+
+/// How often samples are summed up. Until then each takes its own place in memory.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Sums up the samples of histograms, which would grow for ever where nobody asks for the page.
+pub struct Upkeep(PrometheusHandle);
+
+impl Upkeep {
+    /// For the recorder behind `handle`.
+    pub fn new(handle: PrometheusHandle) -> Self {
+        Self(handle)
+    }
+}
+
+impl fmt::Debug for Upkeep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Upkeep")
+    }
+}
+
+#[async_trait::async_trait]
+impl BackgroundService for Upkeep {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(UPKEEP_INTERVAL) => self.0.run_upkeep(),
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
 }

@@ -24,12 +24,13 @@ use crate::connection::{Connections, GuardApp};
 use crate::drain::Drain;
 use crate::health::Health;
 use crate::host::{self, Ending, Finish};
+use crate::metrics_page::{self, Upkeep};
 use crate::probe::{Probe, Prober};
+use crate::stack;
 use crate::telemetry::{self, TelemetryError};
 use crate::upstream::from_config;
 use crate::upstream::http::HttpUpstream;
 use crate::upstream::stdio::Stdio;
-use crate::{metrics_page, stack};
 
 /// Why the guard could not start.
 #[derive(Debug, Error)]
@@ -105,6 +106,7 @@ pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), R
         layer: stack::concerns(config, &node, upstream.timeouts.first_byte()),
         connections: Connections::new(drain.clone(), limits.connections_max(), limits.connections_per_client_max()),
     };
+    guard.server.add_service(background_service("metrics", Upkeep::new(metrics.clone())));
     let admin =
         Admin { drain: drain.clone(), health: Arc::clone(&health), metrics, config: Arc::new(config.effective()) };
     guard.server.add_service(host::listening(AdminApp::new(admin.router()), addresses.admin, 0));

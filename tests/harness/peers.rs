@@ -63,9 +63,10 @@ impl Peers {
         let folder = tempfile::tempdir().expect("a folder for the script");
         let modules = self.folder.join("typescript/node_modules");
         std::os::unix::fs::symlink(modules, folder.path().join("node_modules")).expect("a link to the modules");
-        let copy = folder.path().join(script);
-        std::fs::copy(source(script), &copy).expect("the script is there");
-        lines(script, &self.run(Command::new("node").arg(copy).args(args)))
+        for file in [script, "steps.mjs"] {
+            std::fs::copy(source(file), folder.path().join(file)).expect("the script is there");
+        }
+        lines(script, &self.run(Command::new("node").arg(folder.path().join(script)).args(args)))
     }
 
     /// Runs `tests/peers/SCRIPT` with Python and reads the JSON lines that it prints.
@@ -93,6 +94,26 @@ impl Peers {
         let mut command = Command::new(program);
         self.with_path(command.arg("streamableHttp").env("PORT", address.port().to_string()));
         Peer::start(&mut command, address)
+    }
+
+    /// Starts an OpenTelemetry collector that takes OTLP over gRPC at the address given back, and writes the spans
+    /// that it gets to `log` as text.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn collector(&self, log: &Path) -> (Peer, SocketAddr) {
+        let (grpc, http) = (free_address(), free_address());
+        let found = walk(&self.folder.join("collector/lib"), "rotel-agent").expect("the collector's program");
+        let out = std::fs::File::create(log).expect("a file for its log");
+        let (grpc_flag, http_flag) = (grpc.to_string(), http.to_string());
+        let mut command = Command::new(found);
+        command.args(["start", "--otlp-grpc-endpoint", &grpc_flag, "--otlp-http-endpoint", &http_flag]);
+        command.args(["--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]);
+        let process = command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).spawn().expect("it starts");
+        let peer = Peer { process, address: grpc };
+        patiently("the collector listens", || std::net::TcpStream::connect(grpc).is_ok());
+        (peer, grpc)
     }
 
     fn run(&self, command: &mut Command) -> Output {
@@ -170,6 +191,16 @@ pub fn say(line: &str) {
 /// All checks together: passed, failed.
 pub fn total(checks: &Checks) -> (u32, u32) {
     checks.values().fold((0, 0), |(passed, failed), (more, worse)| (passed + more, failed + worse))
+}
+
+/// The file called `name` somewhere below `folder`.
+fn walk(folder: &Path, name: &str) -> Option<PathBuf> {
+    let entries: Vec<PathBuf> = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    entries
+        .iter()
+        .find(|path| path.is_file() && path.ends_with(name))
+        .cloned()
+        .or_else(|| entries.iter().filter(|path| path.is_dir()).find_map(|path| walk(path, name)))
 }
 
 fn source(script: &str) -> PathBuf {

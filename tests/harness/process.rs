@@ -44,13 +44,20 @@ impl Guard {
         Self::start(program, "run", &["-c", path.to_str().expect("a plain path")], Some(folder))
     }
 
-    /// Runs `mcp-guard demo`.
+    /// Runs `mcp-guard demo`, and gives what it prints.
     ///
     /// # Panics
     ///
     /// If it does not start.
-    pub fn demo(program: &str) -> Self {
-        Self::start(program, "demo", &[], None)
+    pub fn demo(program: &str) -> (Self, String) {
+        let mut guard = Self::start(program, "demo", &[], None);
+        let mut printed = String::new();
+        let mut out = BufReader::new(guard.process.stdout.take().expect("its output"));
+        while !printed.contains("tracing:") || !printed.ends_with("\n\n") {
+            let length = out.read_line(&mut printed).expect("text");
+            assert!(length > 0, "the demo ended: {printed}");
+        }
+        (guard, printed)
     }
 
     fn start(program: &str, command: &str, args: &[&str], config: Option<tempfile::TempDir>) -> Self {
@@ -60,7 +67,7 @@ impl Guard {
             .args([command, "--listen", &listen.to_string(), "--admin", &admin.to_string()])
             .args(args)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the guard starts");

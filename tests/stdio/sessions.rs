@@ -51,6 +51,15 @@ async fn a_stateless_message_is_told_which_revisions_there_are() {
     assert_eq!(reason(client.send(call, "{}", "*/*").await), Reason::UnsupportedVersion);
 }
 
+/// rmcp 3.9 falls back to `initialize` on an unknown method, and on nothing that looks like 2026-07-28.
+#[tokio::test]
+async fn a_client_that_asks_for_the_stateless_revision_is_answered_as_by_an_older_server() {
+    let (client, _node) = node(|_| ());
+    let mut call = call(None, r#"{"jsonrpc":"2.0","id":1,"method":"server/discover"}"#);
+    call.revision = Revision::V2026_07_28;
+    assert_eq!(reason(client.send(call, "{}", "*/*").await), Reason::MethodNotFound);
+}
+
 #[tokio::test]
 async fn there_are_no_more_children_than_may_be() {
     let (client, node) = node(|options| options.children_max = NonZeroUsize::new(2).unwrap());

@@ -36,7 +36,7 @@ pub enum InvalidUrl {
 
 const ALLOWED: &str = "http://HOST[:PORT][/PATH]";
 
-/// Schemes of transports that are planned, see DESIGN.md section 4.
+/// Schemes of transports that are planned; until they are there, each is refused by name.
 const PLANNED: [&str; 6] = ["https", "sse+http", "ws", "wss", "tcp", "unix"];
 
 impl HttpUrl {

@@ -79,6 +79,9 @@ mod service;
 #[cfg(feature = "tower")]
 mod catalog_tests;
 #[cfg(test)]
+#[cfg(feature = "tower")]
+mod fake;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 #[cfg(feature = "tower")]

@@ -1,136 +1,25 @@
 //! Validation as a handler in front of a fake node, in virtual time.
 
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use metrics::set_default_local_recorder;
 use serde_json::{Value, json};
-use tower::Service;
 
+use super::fake::Fake;
 use super::{Mode, Validation, ValidationLayer, ValidationPolicy};
 use crate::breaker::spy::Spy;
 use crate::message::{self, Reading};
-use crate::middleware::{Answer, Handler, McpRequest, Node};
+use crate::middleware::{Answer, Handler, McpRequest, Node, clock};
 use crate::refusal::Reason;
 use crate::revision::Revision;
 
 type HttpAnswer = Answer<Full<Bytes>>;
-
-/// A node that lists and runs tools, and remembers what it was asked.
-#[derive(Clone)]
-struct Fake {
-    inner: Arc<Mutex<Inner>>,
-}
-
-struct Inner {
-    /// The pages of its list.
-    pages: Vec<Value>,
-    /// What `tools/call` returns.
-    result: Value,
-    /// The status of its lists.
-    status: u16,
-    /// How long a list takes.
-    takes: Duration,
-    /// Whether it answers with a stream, in which it first says that something changed.
-    streams: Option<&'static str>,
-    asked: Vec<Value>,
-}
-
-impl Fake {
-    fn new(tools: Value) -> Self {
-        let inner = Inner {
-            pages: vec![tools],
-            result: json!({"content": []}),
-            status: 200,
-            takes: Duration::from_millis(100),
-            streams: None,
-            asked: Vec::new(),
-        };
-        Self { inner: Arc::new(Mutex::new(inner)) }
-    }
-
-    /// One tool called `add`, which wants a number `a` and gives a number `sum`.
-    fn adder() -> Self {
-        Self::new(json!([{
-            "name": "add",
-            "inputSchema": {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]},
-            "outputSchema": {"type": "object", "properties": {"sum": {"type": "number"}}},
-            "annotations": {"readOnlyHint": true},
-        }]))
-    }
-
-    fn with(self, change: impl FnOnce(&mut Inner)) -> Self {
-        change(&mut self.inner.lock().unwrap());
-        self
-    }
-
-    fn set(&self, change: impl FnOnce(&mut Inner)) {
-        change(&mut self.inner.lock().unwrap());
-    }
-
-    /// The methods that it was asked since the last time.
-    fn asked(&self) -> Vec<String> {
-        let asked = std::mem::take(&mut self.inner.lock().unwrap().asked);
-        asked.iter().map(|message| message["method"].as_str().unwrap().to_owned()).collect()
-    }
-
-    fn answer(&self, message: &Value) -> (u16, Value) {
-        let mut inner = self.inner.lock().unwrap();
-        inner.asked.push(message.clone());
-        let result = match message["method"].as_str() {
-            Some("tools/list") => {
-                let page: usize = message["params"]["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap());
-                let mut result = json!({"tools": inner.pages[page]});
-                if page + 1 < inner.pages.len() {
-                    result["nextCursor"] = (page + 1).to_string().into();
-                }
-                result
-            }
-            _ => inner.result.clone(),
-        };
-        let status = if message["method"] == "tools/list" { inner.status } else { 200 };
-        (status, json!({"jsonrpc": "2.0", "id": message["id"], "result": result}))
-    }
-}
-
-impl Service<Request<Full<Bytes>>> for Fake {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        let node = self.clone();
-        Box::pin(async move {
-            let body = request.into_body().collect().await?.to_bytes();
-            let message: Value = serde_json::from_slice(&body).unwrap();
-            let (takes, streams) = {
-                let inner = node.inner.lock().unwrap();
-                (if message["method"] == "tools/list" { inner.takes } else { Duration::ZERO }, inner.streams)
-            };
-            tokio::time::sleep(takes).await;
-            let (status, answer) = node.answer(&message);
-            let response = Response::builder().status(status);
-            Ok(match streams {
-                None => response.body(Full::from(answer.to_string())).unwrap(),
-                Some(method) => {
-                    let note = json!({"jsonrpc": "2.0", "method": method});
-                    let stream = format!("data: {note}\n\nid: 1\ndata: {answer}\n\n");
-                    response.header("content-type", "text/event-stream").body(Full::from(stream)).unwrap()
-                }
-            })
-        })
-    }
-}
 
 fn guarded(policy: ValidationPolicy, node: &Fake) -> (ValidationLayer, Validation<Node<Fake>>) {
     let layer = ValidationLayer::new(policy);
@@ -315,10 +204,10 @@ async fn a_caller_that_the_node_does_not_want_keeps_no_other_from_listing() {
 async fn a_list_that_takes_too_long_holds_a_call_only_so_long() {
     let node = Fake::adder().with(|node| node.takes = Duration::from_secs(3600));
     let (_, guard) = guarded(ValidationPolicy::default(), &node);
-    let start = tokio::time::Instant::now();
+    let start = clock::now();
     let answers = join_all((0..5).map(|_| guard.handle(add(&json!({}))))).await;
     assert!(answers.iter().all(|answer| answer.is_refusal().is_none()));
-    assert!(start.elapsed() <= Duration::from_millis(2_010), "{:?}", start.elapsed());
+    assert!(clock::now() - start <= Duration::from_millis(2_010));
 }
 
 #[tokio::test(start_paused = true)]

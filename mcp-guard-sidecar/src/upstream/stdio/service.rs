@@ -167,7 +167,7 @@ struct Incoming<'a> {
 async fn dispatch(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     let call = incoming.call;
     if call.revision.is_stateless() {
-        return Err(unsupported(call.revision));
+        return Err(stateless(call));
     }
     match call.kind {
         Kind::Request if call.method.is(Method::INITIALIZE) => initialize(inner, incoming).await,
@@ -185,7 +185,14 @@ async fn dispatch(inner: &Inner, incoming: Incoming<'_>) -> Reply {
 }
 
 /// The node has sessions, so it speaks none of the stateless revisions.
-fn unsupported(revision: Revision) -> UpstreamError {
+///
+/// `server/discover` is answered as older servers answer it, with an unknown method: that is what every client falls
+/// back to `initialize` on. Some (rmcp 3.9) give up on an unsupported version, even when it lists older ones.
+fn stateless(call: &Call) -> UpstreamError {
+    if call.method.is(Method::SERVER_DISCOVER) {
+        return refuse(Reason::MethodNotFound, "the node has sessions: begin with initialize");
+    }
+    let revision = call.revision;
     let supported: Vec<&str> =
         Revision::ALL.iter().filter(|revision| !revision.is_stateless()).map(|revision| revision.as_str()).collect();
     let detail = format!("the node supports {}", supported.join(", "));
