@@ -220,7 +220,8 @@ async fn answer(State(shared): State<Arc<Shared>>, http: Method, headers: Header
         }),
         Some("tools/list") => json!({"tools": tools()}),
         Some("tools/call") => return call(&shared, id, &message["params"]).await,
-        _ if id.is_null() => return StatusCode::ACCEPTED.into_response(),
+        // A notification, or a response.
+        method if id.is_null() || method.is_none() => return StatusCode::ACCEPTED.into_response(),
         _ => json!({}),
     };
     rpc(&json!({"jsonrpc": "2.0", "id": id, "result": result}))
