@@ -10,5 +10,5 @@ pub mod stdio;
 pub mod upstream;
 
 pub use client::{Reply, call_tool, raw, request, send, send_to};
-pub use session::Session;
 pub use process::{Guard, free_address, kill, patiently};
+pub use session::Session;
