@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::client::{self, Reply};
 
 /// How long anything here may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running `mcp-guard`, ended with SIGKILL when it is dropped.
 #[derive(Debug)]

@@ -175,9 +175,11 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
 
 fn check_types(kind: Kind, headers: &HeaderMap) -> Result<(), Refusal> {
     if kind == Kind::Request {
-        let content_type = single(headers, &header::CONTENT_TYPE)?.map(media_type);
-        if !content_type.is_some_and(|text| text.eq_ignore_ascii_case("application/json")) {
-            return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is `application/json`"));
+        if !single(headers, &header::CONTENT_TYPE)?.is_some_and(is_json) {
+            return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is `application/json`, in UTF-8"));
+        }
+        if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+            return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is not compressed"));
         }
         if !ANSWER_TYPES.iter().any(|answer| accepts(headers, answer)) {
             return Err(not_acceptable("answers are `application/json` or `text/event-stream`"));
@@ -189,8 +191,17 @@ fn check_types(kind: Kind, headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn media_type(value: &HeaderValue) -> &str {
-    value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim()
+/// Whether a body of this type is JSON in UTF-8 (RFC 8259, section 8.1).
+///
+/// A node that believed another `charset` would read another message than the guard has.
+fn is_json(value: &HeaderValue) -> bool {
+    let mut parts = value.to_str().unwrap_or_default().split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|text| text.eq_ignore_ascii_case("application/json"));
+    let mut charsets = parts.filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    is_json && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
 }
 
 /// Spells out what a wildcard or an absent `Accept` means.
