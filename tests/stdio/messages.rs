@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use mcp_guard::call::Kind;
-use mcp_guard::middleware::UpstreamError;
+use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::refusal::Reason;
 use mcp_guard_tests::stdio::{bytes, call, is_stream, messages, next};
 use serde_json::json;
@@ -113,6 +113,20 @@ async fn an_id_in_flight_is_refused_also_when_its_client_gave_up() {
     assert_eq!(reason(client.call(&session, &json!(7), "echo", json!({})).await), Reason::InvalidRequest);
     let other = client.call(&session, &json!("7"), "echo", json!({"text": "a string is another id"})).await;
     assert!(other.is_ok());
+}
+
+#[tokio::test]
+async fn a_deadline_takes_the_place_of_the_time_to_the_first_byte() {
+    let (client, _node) = node(|options| options.first_byte = Duration::from_millis(1));
+    let session = client.open().await;
+    let tool = |id: u8, name: &str| {
+        let params = json!({"name": name, "arguments": {"n": 50}});
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
+    };
+    let patient = client.post_until(clock::now() + DEADLINE, &session, &tool(1, "sleep")).await;
+    assert_eq!(patient.unwrap().status(), 200);
+    let late = client.post_until(clock::now(), &session, &tool(2, "silent")).await;
+    assert!(matches!(late, Err(UpstreamError::TimedOut(_))), "{late:?}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ pub struct HttpOptions {
     pub connections_max: usize,
     /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// How long the head of an answer may take.
+    /// How long the head of an answer may take, where the request has no deadline.
     pub first_byte_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,

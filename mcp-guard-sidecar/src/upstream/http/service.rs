@@ -24,6 +24,7 @@ use super::headers::strip_hop_by_hop;
 use super::options::HttpOptions;
 use super::pool::{Connection, Pool, Pools};
 use super::slots::Slot;
+use crate::upstream::patience::{patience, timed_out};
 
 /// A node and the connections to it. Pools made with [`HttpUpstream::another_pool`] share the bounds.
 #[derive(Clone, Debug)]
@@ -70,10 +71,11 @@ impl HttpUpstream {
 
     async fn exchange(self, request: Request<Full<Bytes>>) -> Result<Response<PooledBody>, UpstreamError> {
         let purpose = request.extensions().get::<Arc<Call>>().map_or(Purpose::Call, |call| Purpose::of(call));
+        let limit = patience(request.extensions(), self.shared.options.first_byte_timeout);
         let mut request = self.outgoing(request);
         loop {
             let (mut connection, is_kept) = self.connection(purpose).await?;
-            match self.send(&mut connection, request).await {
+            match send(&mut connection, request, limit).await {
                 Ok(response) => return Ok(self.hand_out(connection, response)),
                 // A kept connection may have been closed by the node; whatever was not sent goes to the next one.
                 Err(Unsent::Request(unsent)) if is_kept => request = *unsent,
@@ -93,22 +95,6 @@ impl HttpUpstream {
         request.headers_mut().insert(header::HOST, self.shared.host.clone());
         *request.extensions_mut() = http::Extensions::new();
         request
-    }
-
-    async fn send(
-        &self,
-        connection: &mut Connection,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Unsent> {
-        let limit = self.shared.options.first_byte_timeout;
-        match timeout(limit, connection.sender.try_send_request(request)).await {
-            Err(_) => Err(Unsent::Nothing(UpstreamError::TimedOut(limit))),
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => Unsent::Request(Box::new(request)),
-                None => Unsent::Nothing(UpstreamError::Failed(error.into_error().to_string())),
-            }),
-        }
     }
 
     /// A connection with a place of its kind, and whether it was kept from an earlier call.
@@ -189,6 +175,21 @@ enum Unsent {
     Request(Box<Request<Full<Bytes>>>),
     /// Something was, or may have been.
     Nothing(UpstreamError),
+}
+
+async fn send(
+    connection: &mut Connection,
+    request: Request<Full<Bytes>>,
+    limit: Duration,
+) -> Result<Response<Incoming>, Unsent> {
+    match timeout(limit, connection.sender.try_send_request(request)).await {
+        Err(_) => Err(Unsent::Nothing(timed_out(limit))),
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(mut error)) => Err(match error.take_message() {
+            Some(request) => Unsent::Request(Box::new(request)),
+            None => Unsent::Nothing(UpstreamError::Failed(error.into_error().to_string())),
+        }),
+    }
 }
 
 impl Service<Request<Full<Bytes>>> for HttpUpstream {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use mcp_guard::call::{Call, Kind, Method};
-use mcp_guard::middleware::UpstreamError;
+use mcp_guard::middleware::{CallDeadline, UpstreamError, clock};
 use mcp_guard::refusal::Reason;
 use mcp_guard::revision::Revision;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -108,13 +108,20 @@ fn call(kind: Kind, method: &str) -> Call {
 }
 
 async fn send(upstream: &HttpUpstream, call: Call, headers: &[(&str, &str)], body: &str) -> Reply {
+    deliver(upstream, request(call, headers, body)).await
+}
+
+async fn deliver(upstream: &HttpUpstream, request: Request<Full<Bytes>>) -> Reply {
+    timeout(PATIENCE, upstream.clone().oneshot(request)).await.unwrap()
+}
+
+fn request(call: Call, headers: &[(&str, &str)], body: &str) -> Request<Full<Bytes>> {
     let method = if call.kind == Kind::Listen { "GET" } else { "POST" };
     let mut request = Request::builder().method(method).uri("/mcp").extension(Arc::new(call));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap();
-    timeout(PATIENCE, upstream.clone().oneshot(request)).await.unwrap()
+    request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap()
 }
 
 /// Sends a call and reads its answer.
@@ -217,4 +224,21 @@ async fn a_refused_stream_leaves_its_connection_to_calls() {
     let _stream = listen(&upstream).await.unwrap();
     ask(&upstream, "").await.unwrap();
     assert!(node.last_request().starts_with("POST /node HTTP/1.1\r\n"));
+}
+
+#[tokio::test]
+async fn a_deadline_takes_the_place_of_the_time_to_the_first_byte() {
+    let node = Node::start().await;
+    let upstream = node.upstream(|options| options.first_byte_timeout = Duration::from_millis(20));
+    let mut patient = request(call(Kind::Request, "ping"), &[], "hold");
+    patient.extensions_mut().insert(CallDeadline(clock::now() + PATIENCE));
+    let patient = tokio::spawn({
+        let upstream = upstream.clone();
+        async move { deliver(&upstream, patient).await }
+    });
+    node.arrived(1).await;
+    let impatient = ask(&upstream, "hold").await;
+    assert!(matches!(impatient, Err(UpstreamError::TimedOut(_))), "{impatient:?}");
+    node.shared.gate.add_permits(2);
+    assert_eq!(patient.await.unwrap().unwrap().status(), 200);
 }
