@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tower::Service;
 
 use super::body::PooledBody;
-use super::headers::strip_hop_by_hop;
+use super::headers::{join_cookies, strip_hop_by_hop};
 use super::options::HttpOptions;
 use super::pool::{Connection, Pool, Pools};
 use super::slots::Slot;
@@ -92,6 +92,7 @@ impl HttpUpstream {
         *request.uri_mut() = self.shared.target.clone();
         *request.version_mut() = Version::HTTP_11;
         strip_hop_by_hop(request.headers_mut());
+        join_cookies(request.headers_mut());
         request.headers_mut().insert(header::HOST, self.shared.host.clone());
         *request.extensions_mut() = http::Extensions::new();
         request

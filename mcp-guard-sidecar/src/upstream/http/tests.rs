@@ -242,3 +242,24 @@ async fn a_deadline_takes_the_place_of_the_time_to_the_first_byte() {
     node.shared.gate.add_permits(2);
     assert_eq!(patient.await.unwrap().unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn the_node_gets_what_was_judged_and_nothing_of_the_clients_connection() {
+    let node = Node::start().await;
+    let upstream = node.upstream(|_| ());
+    let headers = [
+        ("connection", "keep-alive, mcp-session-id"),
+        ("connection", "hop, authorization"),
+        ("hop", "1"),
+        ("mcp-session-id", "s"),
+        ("authorization", "a"),
+        ("cookie", "a=1"),
+        ("cookie", "b=2"),
+    ];
+    send(&upstream, call(Kind::Request, "ping"), &headers, "").await.unwrap();
+    let seen = node.last_request();
+    for kept in ["\r\nmcp-session-id: s\r\n", "\r\nauthorization: a\r\n", "\r\ncookie: a=1; b=2\r\n"] {
+        assert!(seen.contains(kept), "{seen}");
+    }
+    assert!(!seen.contains("\r\nhop:") && !seen.contains("\r\nconnection:"), "{seen}");
+}
