@@ -30,6 +30,8 @@ pub struct Call {
     pub client: Option<IpAddr>,
     /// Who the caller is, where identity is configured.
     pub subject: Option<Box<str>>,
+    /// Whether the guard itself asks, for what it needs to know.
+    pub guards_own: bool,
 }
 
 /// What sort of message a [`Call`] is.
@@ -62,6 +64,7 @@ impl Call {
             session: None,
             client: None,
             subject: None,
+            guards_own: false,
         }
     }
 

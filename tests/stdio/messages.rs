@@ -70,6 +70,21 @@ async fn what_the_node_says_of_its_own_accord_goes_to_the_open_stream() {
 }
 
 #[tokio::test]
+async fn what_the_node_says_while_the_guard_itself_asks_is_kept_for_the_client() {
+    let (client, _node) = node(|_| ());
+    let session = client.open().await;
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"spam","arguments":{"n":2}}}"#;
+    let mut own = call(Some(&session), body);
+    own.guards_own = true;
+    let response = client.send(own, body, "application/json, text/event-stream").await.unwrap();
+    assert!(!is_stream(&response));
+    let mut stream = client.without_body(Kind::Listen, &session).await.unwrap().into_body();
+    for step in 0..2 {
+        assert_eq!(next(&mut stream).await.unwrap()["params"]["data"], step);
+    }
+}
+
+#[tokio::test]
 async fn a_question_of_the_node_is_asked_and_its_answer_passed_on_once() {
     let (client, _node) = node(|_| ());
     let session = client.open().await;

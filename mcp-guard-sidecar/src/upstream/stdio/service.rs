@@ -220,9 +220,11 @@ async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     let session = inner.find(call)?;
     let line = line(inner, body.clone())?;
     let id = id(call)?;
-    // Progress comes as a stream, which not every client takes.
-    let progress_token = params(call, &body).filter(|_| accepts_events).and_then(progress_token);
-    let asking = Asking { id, progress_token, is_carrier: accepts_events };
+    // What comes before the answer comes as a stream, which not every client takes, and of which the guard itself reads
+    // only the answer.
+    let is_carrier = accepts_events && !call.guards_own;
+    let progress_token = params(call, &body).filter(|_| is_carrier).and_then(progress_token);
+    let asking = Asking { id, progress_token, is_carrier };
     let (waiting, start) = session.ask(asking, line, limit).await?;
     match start {
         Start::Message => Ok(answer::events(StdioBody::answer(waiting, id.into()))),
