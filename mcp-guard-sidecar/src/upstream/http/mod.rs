@@ -9,11 +9,16 @@
 //! | as many again for streams that only listen        | `upstream_unavailable` (503) with `Retry-After`               |
 //!
 //! Such a refusal is the guard's own: it is not sent again and says nothing about the node.
+//!
+//! Of the node's [`Profile`](mcp_guard::session::Profile), what concerns one message of a client's is done: `params: {}` is
+//! put in, and what the node would not survive is refused, all responses of clients among it. What the node sends is
+//! passed on as it is.
 
 mod body;
 mod headers;
 mod options;
 mod pool;
+mod quirks;
 mod service;
 mod slots;
 

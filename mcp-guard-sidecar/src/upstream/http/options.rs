@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mcp_guard::session::Profile;
+
 /// What is known about a node.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
@@ -18,4 +20,6 @@ pub struct HttpOptions {
     pub first_byte_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
+    /// Which known quirks the node has.
+    pub profile: Profile,
 }

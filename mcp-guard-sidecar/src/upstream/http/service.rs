@@ -23,6 +23,7 @@ use super::body::PooledBody;
 use super::headers::{join_cookies, strip_hop_by_hop};
 use super::options::HttpOptions;
 use super::pool::{Connection, Pool, Pools};
+use super::quirks;
 use super::slots::Slot;
 use crate::upstream::patience::{patience, timed_out};
 
@@ -70,8 +71,10 @@ impl HttpUpstream {
     }
 
     async fn exchange(self, request: Request<Full<Bytes>>) -> Result<Response<PooledBody>, UpstreamError> {
-        let purpose = request.extensions().get::<Arc<Call>>().map_or(Purpose::Call, |call| Purpose::of(call));
+        let call = request.extensions().get::<Arc<Call>>().cloned();
+        let purpose = call.as_deref().map_or(Purpose::Call, Purpose::of);
         let limit = patience(request.extensions(), self.shared.options.first_byte_timeout);
+        let request = quirks::to_node(self.shared.options.profile, call.as_deref(), request).await?;
         let mut request = self.outgoing(request);
         loop {
             let (mut connection, is_kept) = self.connection(purpose).await?;

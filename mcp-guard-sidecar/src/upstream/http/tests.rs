@@ -10,6 +10,7 @@ use mcp_guard::call::{Call, Kind, Method};
 use mcp_guard::middleware::{CallDeadline, UpstreamError, clock};
 use mcp_guard::refusal::Reason;
 use mcp_guard::revision::Revision;
+use mcp_guard::session::Profile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -55,6 +56,7 @@ impl Node {
             connect_timeout: PATIENCE,
             first_byte_timeout: PATIENCE,
             idle_timeout: PATIENCE,
+            profile: Profile::Standard,
         };
         change(&mut options);
         HttpUpstream::new(options).unwrap()
@@ -262,4 +264,37 @@ async fn the_node_gets_what_was_judged_and_nothing_of_the_clients_connection() {
         assert!(seen.contains(kept), "{seen}");
     }
     assert!(!seen.contains("\r\nhop:") && !seen.contains("\r\nconnection:"), "{seen}");
+}
+
+fn reason<T: std::fmt::Debug>(reply: Result<T, UpstreamError>) -> Reason {
+    let Err(UpstreamError::Refused(refusal)) = reply else { panic!("not refused: {reply:?}") };
+    refusal.reason()
+}
+
+#[tokio::test]
+async fn an_erlmcp_node_gets_its_params_and_nothing_that_kills_it() {
+    let node = Node::start().await;
+    let upstream = node.upstream(|options| options.profile = Profile::Erlmcp);
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let length = list.len().to_string();
+    let headers = [("content-length", length.as_str())];
+    send(&upstream, call(Kind::Request, Method::TOOLS_LIST), &headers, list).await.unwrap();
+    let seen = node.last_request();
+    assert!(seen.ends_with(r#"{"params":{},"jsonrpc":"2.0","id":1,"method":"tools/list"}"#), "{seen}");
+
+    let deadly = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#;
+    let reply = send(&upstream, call(Kind::Request, Method::TOOLS_CALL), &[], deadly).await;
+    assert_eq!(reason(reply), Reason::InvalidParams);
+    let unasked = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    assert_eq!(reason(send(&upstream, call(Kind::Response, ""), &[], unasked).await), Reason::InvalidRequest);
+    assert_eq!(node.shared.requests.lock().unwrap().len(), 1);
+    listen(&upstream).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_standard_node_gets_messages_byte_for_byte() {
+    let node = Node::start().await;
+    let response = r#"{ "jsonrpc":"2.0","id":1,"result":{} }"#;
+    send(&node.upstream(|_| ()), call(Kind::Response, ""), &[], response).await.unwrap();
+    assert!(node.last_request().ends_with(response));
 }
