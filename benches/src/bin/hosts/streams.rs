@@ -7,6 +7,7 @@ use mcp_guard_benches::Fault;
 use mcp_guard_sidecar::connection::{Connections, GuardApp};
 use mcp_guard_sidecar::drain::Drain;
 use mcp_guard_sidecar::host;
+use mcp_guard::session::Profile;
 use mcp_guard_sidecar::upstream::http::{HttpOptions, HttpUpstream};
 use pingora::services::listening::Service;
 
@@ -35,6 +36,7 @@ pub(crate) fn serve_per_core(address: SocketAddr, node: SocketAddr) -> Result<()
         connect_timeout: Duration::from_secs(1),
         first_byte_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(300),
+        profile: Profile::Standard,
     })?;
     let connections = connections();
     let mut server = host::server();
