@@ -10,13 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
-use pingora::apps::ServerApp;
-use pingora::protocols::Stream;
-use pingora::server::ShutdownWatch;
 use serde_json::{Value, json};
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
@@ -134,36 +128,4 @@ async fn drain(State(admin): State<Admin>) -> Response {
     admin.drain.begin();
     (StatusCode::ACCEPTED, Json(json!({"status": "draining", "connections": admin.drain.connections()})))
         .into_response()
-}
-
-/// Serves the endpoints on a listener of pingora's.
-pub struct AdminApp {
-    router: Router,
-    builder: auto::Builder<TokioExecutor>,
-}
-
-impl AdminApp {
-    /// Serves `router`.
-    pub fn new(router: Router) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-        Self { router, builder }
-    }
-}
-
-impl fmt::Debug for AdminApp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdminApp")
-    }
-}
-
-#[async_trait::async_trait]
-impl ServerApp for AdminApp {
-    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        let service = TowerToHyperService::new(self.router.clone());
-        if let Err(error) = self.builder.serve_connection(TokioIo::new(stream), service).await {
-            tracing::debug!(%error, "admin connection ended");
-        }
-        None
-    }
 }

@@ -3,7 +3,10 @@
 //! This crate composes and decides nothing: pingora hosts ([`host`]), hyper serves ([`connection`]), the layers of
 //! `mcp-guard` guard ([`stack`]), and the innermost service is the node ([`upstream`]).
 
+pub mod activity;
 pub mod admin;
+pub mod admin_app;
+pub mod admission;
 pub mod cli;
 pub mod config;
 pub mod connection;
@@ -13,7 +16,9 @@ pub mod health;
 pub mod host;
 pub mod metrics_page;
 pub mod probe;
+mod refused;
 pub mod run;
+mod served;
 pub mod stack;
 pub mod telemetry;
 pub mod upstream;

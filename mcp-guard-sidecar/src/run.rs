@@ -17,10 +17,13 @@ use pingora::services::background::background_service;
 use thiserror::Error;
 use tower::{Layer, Service};
 
-use crate::admin::{Admin, AdminApp};
+use crate::activity::Silence;
+use crate::admin::Admin;
+use crate::admin_app::AdminApp;
+use crate::admission::Connections;
 use crate::cli::complain;
 use crate::config::{Config, Target, Upstream};
-use crate::connection::{Connections, GuardApp};
+use crate::connection::GuardApp;
 use crate::drain::Drain;
 use crate::health::Health;
 use crate::host::{self, Ending, Finish};
@@ -157,11 +160,12 @@ impl Guard<'_> {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let header_timeout = self.config.guard().limits.header_timeout();
+        let limits = &self.config.guard().limits;
+        let silence = Silence { first: limits.header_timeout(), between: limits.keep_alive() };
         for (listener, address) in self.config.listeners().iter().zip(&self.addresses.listeners) {
             let layer = stack::guard(&self.layer, listener)?;
             for core in 0..host::cores() {
-                let app = GuardApp::new(layer.layer(upstream()), self.connections.clone(), header_timeout);
+                let app = GuardApp::new(layer.layer(upstream()), self.connections.clone(), silence);
                 self.server.add_service(host::listening(app, *address, core));
             }
         }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mcp_guard_benches::Fault;
-use mcp_guard_sidecar::connection::{Connections, GuardApp};
+use mcp_guard_sidecar::activity::Silence;
+use mcp_guard_sidecar::admission::Connections;
+use mcp_guard_sidecar::connection::GuardApp;
 use mcp_guard_sidecar::drain::Drain;
 use mcp_guard_sidecar::host;
 use mcp_guard_sidecar::upstream::http::{HttpOptions, HttpUpstream};
@@ -13,13 +15,13 @@ use pingora::services::listening::Service;
 use crate::phases;
 use crate::service::{Parsing, Pooled};
 
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const SILENCE: Silence = Silence { first: Duration::from_secs(10), between: Duration::from_secs(75) };
 
 /// One runtime for all cores, and hyper-util's client with one pool.
 pub(crate) fn serve_stealing(address: SocketAddr, node: SocketAddr) {
     let Ok(next) = Pooled::new(node) else { return };
     let mut server = phases::server();
-    let app = GuardApp::new(Parsing::new(next), connections(), HEADER_TIMEOUT);
+    let app = GuardApp::new(Parsing::new(next), connections(), SILENCE);
     let mut service = Service::new("streams".to_owned(), app);
     service.add_tcp(&address.to_string());
     server.add_service(service);
@@ -40,7 +42,7 @@ pub(crate) fn serve_per_core(address: SocketAddr, node: SocketAddr) -> Result<()
     let mut server = host::server();
     for core in 0..host::cores() {
         let service = Parsing::new(upstream.another_pool());
-        let app = GuardApp::new(service, connections.clone(), HEADER_TIMEOUT);
+        let app = GuardApp::new(service, connections.clone(), SILENCE);
         server.add_service(host::listening(app, address, core));
     }
     server.run_forever();
