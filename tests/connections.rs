@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use mcp_guard_tests::upstream::Upstream;
-use mcp_guard_tests::{Guard, patiently, request, send};
+use mcp_guard_tests::{Guard, call_tool, patiently, request, send};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");
@@ -13,8 +13,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
 fn guarded(guard: Value) -> (Guard, Upstream) {
+    configured(json!({"guard": guard}))
+}
+
+fn configured(mut config: Value) -> (Guard, Upstream) {
     let upstream = Upstream::start();
-    let config = json!({"version": 1, "upstreams": [{"url": upstream.url()}], "guard": guard});
+    config["version"] = json!(1);
+    config["upstreams"] = json!([{"url": upstream.url()}]);
     (Guard::with_config(PROGRAM, &config.to_string()), upstream)
 }
 
@@ -37,6 +42,13 @@ fn rest(stream: &mut TcpStream) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The beginning of HTTP/2: client preface with empty settings, and a GET of `/` at `x` as stream 1.
+fn h2_get() -> Vec<u8> {
+    let headers = b"\x82\x86\x84\x41\x01x";
+    let frame = [0, 0, u8::try_from(headers.len()).unwrap(), 1, 5, 0, 0, 0, 1];
+    [H2_PREFACE, &frame, headers].concat()
 }
 
 /// A ping on a connection that is kept.
@@ -95,7 +107,7 @@ fn a_used_connection_is_closed_when_it_is_silent_for_too_long() {
 fn a_call_may_take_longer_than_a_silent_connection() {
     let (guard, upstream) = guarded(json!({"limits": {"header_timeout": "50ms", "keep_alive": "50ms"}}));
     std::thread::scope(|scope| {
-        let hold = mcp_guard_tests::call_tool(1, "hold", json!({})).to_string();
+        let hold = call_tool(1, "hold", json!({})).to_string();
         let held = scope.spawn(move || send(guard.listen, &[], hold));
         patiently("the call has arrived", || upstream.calls() == 1);
         for _ in 0..3 {
@@ -118,4 +130,63 @@ fn silent_connections_over_the_cap_are_closed_and_counted() {
     }
     assert_eq!(guard.metric("mcp_guard_refusals_total{reason=\"too_many_connections\"}"), 100.0);
     assert_eq!(connections(&guard), 1.0);
+}
+
+#[test]
+fn streams_that_stay_open_do_not_hold_up_the_drain() {
+    let (mut guard, upstream) = configured(json!({"shutdown": {"drain": "1h"}}));
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}});
+    let params = json!({"_meta": meta, "notifications": {"toolsListChanged": true}});
+    let listen = request(1, "subscriptions/listen", params).to_string();
+    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "subscriptions/listen")];
+    std::thread::scope(|scope| {
+        let address = guard.listen;
+        let stream = scope.spawn(move || send(address, &headers, listen));
+        patiently("the stream has begun", || {
+            upstream.seen().iter().any(|(_, message)| message["method"] == "subscriptions/listen")
+        });
+        guard.signal("TERM");
+        let reply = stream.join().unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(reply.text().contains("list_changed"), "{}", reply.text());
+    });
+    assert_eq!(guard.wait(), Some(0));
+}
+
+#[test]
+fn connections_of_a_draining_guard_end_soon_in_both_protocols() {
+    let (mut guard, upstream) = guarded(json!({}));
+    std::thread::scope(|scope| {
+        let address = guard.listen;
+        let hold = call_tool(1, "hold", json!({})).to_string();
+        let held = scope.spawn(move || send(address, &[], hold));
+        patiently("the call has arrived", || upstream.calls() == 1);
+        guard.signal("TERM");
+        patiently("it drains", || guard.get("/readyz").is_some_and(|reply| reply.status == 503));
+        let mut silent = connect(address);
+        let mut h2 = connect(address);
+        h2.write_all(&h2_get()).unwrap();
+        assert!(rest(&mut h2).contains("\"guard\":\"draining\""));
+        assert_eq!(rest(&mut silent), "");
+        assert_eq!(guard.metric("mcp_guard_refusals_total{reason=\"draining\"}"), 2.0);
+        upstream.release(1);
+        assert_eq!(held.join().unwrap().status, 200);
+    });
+    assert_eq!(guard.wait(), Some(0));
+}
+
+#[test]
+fn a_lame_duck_serves_everybody_and_closes_after_each_answer() {
+    let (mut guard, _upstream) = configured(json!({"shutdown": {"lame_duck": "1h"}}));
+    let mut kept = connect(guard.listen);
+    assert!(!ping(&mut kept).unwrap().contains("connection: close"));
+    guard.signal("TERM");
+    patiently("it is not ready", || guard.get("/readyz").is_some_and(|reply| reply.status == 503));
+    for stream in [&mut kept, &mut connect(guard.listen)] {
+        let answer = ping(stream).unwrap();
+        assert!(answer.contains("200 OK") && answer.contains("connection: close"), "{answer}");
+        assert_eq!(rest(stream), "");
+    }
+    guard.signal("TERM");
+    assert_eq!(guard.wait(), Some(0), "a second signal does not wait");
 }

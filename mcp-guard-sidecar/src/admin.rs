@@ -86,7 +86,7 @@ async fn live() -> Response {
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
-    let draining = admin.drain.is_draining();
+    let draining = admin.drain.is_leaving();
     let upstream = admin.health.report();
     let checks = json!({
         "drain": if draining { "draining" } else { "accepting" },
@@ -118,7 +118,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
     let upstream = admin.health.report();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "draining": admin.drain.is_draining(),
+        "draining": admin.drain.is_leaving(),
         "connections": admin.drain.connections(),
         "upstream": {"healthy": upstream.healthy, "why": upstream.why},
     }))

@@ -102,7 +102,7 @@ where
         let served = activity.track(self.served(client, None));
         let connection = self.builder.serve_connection(TokioIo::new(stream), served).into_owned();
         let drain = self.connections.drain().clone();
-        let drained = async move { drain.begun().await };
+        let drained = async move { drain.turns_away().await };
         if let Err(error) = activity::serve(connection, activity, self.silence, drained).await {
             tracing::debug!(%error, %client, "connection ended");
         }

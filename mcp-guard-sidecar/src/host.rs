@@ -92,6 +92,7 @@ impl Ending {
 
     async fn drained(&self) {
         self.drain.begin();
+        self.drain.served_out().await;
         let finished = self.drain.finished(self.limits.drain.0).await;
         tracing::info!(finished, connections = self.drain.connections(), "drained");
     }
@@ -105,10 +106,10 @@ impl std::fmt::Debug for Ending {
 
 #[async_trait::async_trait]
 impl ShutdownSignalWatch for Ending {
-    /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains. A second signal cuts the drain short.
+    /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains. A second signal cuts all of that short.
     async fn recv(&self) -> ShutdownSignal {
         wait(&self.drain).await;
-        tracing::info!(limit = %self.limits.drain, "draining");
+        tracing::info!(lame_duck = %self.limits.lame_duck, limit = %self.limits.drain, "draining");
         tokio::select! {
             () = self.drained() => {}
             () = signalled() => tracing::warn!("second signal: not waiting any longer"),

@@ -100,7 +100,7 @@ pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), R
     let Some(upstream) = config.upstreams().first() else { return Ok(()) };
     let node = node_name(upstream);
     let health = Arc::new(Health::new(&node, upstream.health.unhealthy_after(), upstream.health.healthy_after()));
-    let drain = Drain::default();
+    let drain = Drain::new(config.shutdown().lame_duck.0);
     let limits = &config.guard().limits;
     let mut guard = Guard {
         config,

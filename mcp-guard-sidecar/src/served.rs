@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use mcp_guard::call::Method as McpMethod;
 use mcp_guard::middleware::Client;
 use mcp_guard::refusal::{Reason, Refusal};
 use metrics::counter;
@@ -45,11 +46,16 @@ where
             return Box::pin(async { Ok(response) });
         }
         request.extensions_mut().insert(Client(self.client));
-        let drain = (request.method() == Method::GET).then(|| self.drain.clone());
+        let (version, stays_open) = (request.version(), stays_open(&request));
+        let drain = self.drain.clone();
         let mut service = self.service.clone();
         Box::pin(async move {
-            let response = service.call(request).await?;
-            Ok(response.map(|body| DrainedBody::Body { body: Box::pin(body), drain: drain.map(ends) }))
+            let mut response = service.call(request).await?;
+            if drain.is_leaving() {
+                close(response.headers_mut(), version);
+            }
+            let drain = stays_open.then(|| ends(drain));
+            Ok(response.map(|body| DrainedBody::Body { body: Box::pin(body), drain }))
         })
     }
 }
@@ -64,8 +70,17 @@ impl<S> Served<S> {
     }
 }
 
+/// Whether the answer is a stream that does not end by itself: that of a GET, or of `subscriptions/listen`, which
+/// 2026-07-28 has in its place. That revision requires the header, and the stack refuses one that the body contradicts.
+fn stays_open<B>(request: &Request<B>) -> bool {
+    let named = request.headers().get(METHOD).map(HeaderValue::as_bytes);
+    request.method() == Method::GET || named == Some(McpMethod::SUBSCRIPTIONS_LISTEN.as_bytes())
+}
+
+const METHOD: &str = "mcp-method";
+
 fn ends(drain: Drain) -> Ends {
-    Box::pin(async move { drain.begun().await })
+    Box::pin(async move { drain.turns_away().await })
 }
 
 /// The answer on a connection that is to be closed.

@@ -94,6 +94,7 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
             shared.calls.fetch_add(1, Ordering::SeqCst);
             return call(&shared, id, &message["params"]).await;
         }
+        Some("subscriptions/listen") => return open_stream(),
         _ if id.is_null() => return StatusCode::ACCEPTED.into_response(),
         _ => json!({}),
     };
@@ -138,6 +139,14 @@ async fn call(shared: &Shared, id: Value, params: &Value) -> Response {
 
 fn rpc(message: &Value) -> Response {
     ([("content-type", "application/json")], message.to_string()).into_response()
+}
+
+/// A stream with one event that then stays open.
+fn open_stream() -> Response {
+    let event = b"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
+    let first = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(event))]);
+    let body = Body::from_stream(futures_util::StreamExt::chain(first, futures_util::stream::pending()));
+    ([("content-type", "text/event-stream")], body).into_response()
 }
 
 /// An answer that breaks off after its first bytes.
