@@ -190,3 +190,14 @@ fn a_lame_duck_serves_everybody_and_closes_after_each_answer() {
     guard.signal("TERM");
     assert_eq!(guard.wait(), Some(0), "a second signal does not wait");
 }
+
+#[test]
+fn no_web_page_can_use_the_admin_endpoints() {
+    let (guard, _upstream) = guarded(json!({}));
+    let reply = send_to(guard.admin, "POST", "/drain", &[("origin", "http://evil.example")], "");
+    assert_eq!((reply.status, reply.reason().as_deref()), (403, Some("origin_not_allowed")));
+    let rebound = b"GET /config HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    let reply = mcp_guard_tests::raw(guard.admin, rebound).unwrap();
+    assert_eq!((reply.status, reply.reason().as_deref()), (403, Some("host_not_allowed")));
+    assert_eq!(guard.get("/readyz").unwrap().status, 200);
+}

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -16,6 +17,7 @@ use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::GlobalKeyExtractor;
 
+use crate::admin_door;
 use crate::drain::Drain;
 use crate::health::Health;
 
@@ -56,6 +58,7 @@ impl Admin {
             .route("/config", get(config))
             .route("/status", get(status))
             .merge(actions())
+            .layer(from_fn(admin_door::admit))
             .with_state(self)
     }
 }

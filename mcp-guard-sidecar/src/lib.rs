@@ -6,6 +6,7 @@
 pub mod activity;
 pub mod admin;
 pub mod admin_app;
+mod admin_door;
 pub mod admission;
 pub mod cli;
 pub mod config;
