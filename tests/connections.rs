@@ -201,3 +201,21 @@ fn no_web_page_can_use_the_admin_endpoints() {
     assert_eq!((reply.status, reply.reason().as_deref()), (403, Some("host_not_allowed")));
     assert_eq!(guard.get("/readyz").unwrap().status, 200);
 }
+
+#[test]
+fn calls_are_refused_while_memory_is_short() {
+    let (guard, upstream) = guarded(json!({"limits": {"memory": "1MiB"}}));
+    patiently("memory was looked at", || guard.metric("mcp_guard_memory_bytes") > 1_048_576.0);
+    // The body never comes: nothing waits for it.
+    let head = "POST /mcp HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\nconnection: close\r\n\r\n";
+    let reply = mcp_guard_tests::raw(guard.listen, head.as_bytes()).unwrap();
+    assert_eq!((reply.status, reply.reason().as_deref()), (503, Some("memory_pressure")), "{}", reply.text());
+    assert_eq!(reply.json()["error"]["code"], 1089);
+    assert_eq!(
+        (reply.header("retry-after"), &reply.json()["error"]["data"]["retryAfterMs"]),
+        (Some("5"), &json!(5000))
+    );
+    assert_eq!(guard.metric("mcp_guard_refusals_total{reason=\"memory_pressure\"}"), 1.0);
+    assert_eq!(upstream.seen().len(), 0);
+    assert_eq!(guard.get("/readyz").unwrap().status, 200);
+}

@@ -20,6 +20,7 @@ use tower_governor::key_extractor::GlobalKeyExtractor;
 use crate::admin_door;
 use crate::drain::Drain;
 use crate::health::Health;
+use crate::memory::Memory;
 
 /// What the endpoints tell about.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Admin {
     pub drain: Drain,
     /// Whether the node is well.
     pub health: Arc<Health>,
+    /// Whether there is enough memory.
+    pub memory: Arc<Memory>,
     /// Renders the metrics page.
     pub metrics: PrometheusHandle,
     /// The effective config, secrets redacted.
@@ -94,6 +97,8 @@ async fn ready(State(admin): State<Admin>) -> Response {
     let checks = json!({
         "drain": if draining { "draining" } else { "accepting" },
         "upstream": upstream.why,
+        // It is told, but does not count: were all that are short of memory taken out, the rest would follow them.
+        "memory": if admin.memory.sheds() { "above its limit: new calls are refused" } else { "enough" },
     });
     report(!draining && upstream.healthy, &checks)
 }

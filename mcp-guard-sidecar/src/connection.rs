@@ -20,6 +20,7 @@ use tower::Service;
 
 use crate::activity::{self, Activity, Silence};
 use crate::admission::{Connections, Place};
+use crate::memory::Memory;
 use crate::served::Served;
 
 /// Serves connections with `service`.
@@ -28,12 +29,14 @@ pub struct GuardApp<S> {
     builder: auto::Builder<TokioExecutor>,
     connections: Connections,
     silence: Silence,
+    memory: Arc<Memory>,
 }
 
 impl<S> GuardApp<S> {
-    /// Serves as many as `connections` lets in, each until it is silent for longer than `silence` says.
-    pub fn new(service: S, connections: Connections, silence: Silence) -> Self {
-        Self { service, builder: builder(), connections, silence }
+    /// Serves as many as `connections` lets in, each until it is silent for longer than `silence` says, and no new calls
+    /// while `memory` sheds.
+    pub fn new(service: S, connections: Connections, silence: Silence, memory: Arc<Memory>) -> Self {
+        Self { service, builder: builder(), connections, silence, memory }
     }
 }
 
@@ -118,6 +121,12 @@ where
     }
 
     fn served(&self, client: IpAddr, turned_away: Option<Reason>) -> Served<S> {
-        Served { service: self.service.clone(), client, drain: self.connections.drain().clone(), turned_away }
+        Served {
+            service: self.service.clone(),
+            client,
+            drain: self.connections.drain().clone(),
+            memory: Arc::clone(&self.memory),
+            turned_away,
+        }
     }
 }

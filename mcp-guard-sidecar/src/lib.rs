@@ -15,6 +15,7 @@ pub mod demo;
 pub mod drain;
 pub mod health;
 pub mod host;
+pub mod memory;
 pub mod metrics_page;
 pub mod probe;
 mod refused;

@@ -27,6 +27,7 @@ use crate::connection::GuardApp;
 use crate::drain::Drain;
 use crate::health::Health;
 use crate::host::{self, Ending, Finish};
+use crate::memory::Memory;
 use crate::metrics_page::{self, Upkeep};
 use crate::probe::{Probe, Prober};
 use crate::stack;
@@ -102,16 +103,23 @@ pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), R
     let health = Arc::new(Health::new(&node, upstream.health.unhealthy_after(), upstream.health.healthy_after()));
     let drain = Drain::new(config.shutdown().lame_duck.0);
     let limits = &config.guard().limits;
+    let memory = Arc::new(Memory::new(limits.memory_bytes_max()));
     let mut guard = Guard {
         config,
         addresses: &addresses,
         server: host::server(),
         layer: stack::concerns(config, &node, upstream.timeouts.first_byte()),
         connections: Connections::new(drain.clone(), limits.connections_max(), limits.connections_per_client_max()),
+        memory: Arc::clone(&memory),
     };
-    guard.server.add_service(background_service("metrics", Upkeep::new(metrics.clone())));
-    let admin =
-        Admin { drain: drain.clone(), health: Arc::clone(&health), metrics, config: Arc::new(config.effective()) };
+    guard.server.add_service(background_service("metrics", Upkeep::new(metrics.clone(), Arc::clone(&memory))));
+    let admin = Admin {
+        drain: drain.clone(),
+        health: Arc::clone(&health),
+        memory,
+        metrics,
+        config: Arc::new(config.effective()),
+    };
     guard.server.add_service(host::listening(AdminApp::new(admin.router()), addresses.admin, 0));
     let finish = guard.serve_upstream(upstream, health)?;
     tracing::info!(listeners = ?addresses.listeners, admin = %addresses.admin, %node, "serving");
@@ -127,6 +135,7 @@ struct Guard<'a> {
     server: Server,
     layer: GuardLayer,
     connections: Connections,
+    memory: Arc<Memory>,
 }
 
 impl Guard<'_> {
@@ -165,7 +174,8 @@ impl Guard<'_> {
         for (listener, address) in self.config.listeners().iter().zip(&self.addresses.listeners) {
             let layer = stack::guard(&self.layer, listener)?;
             for core in 0..host::cores() {
-                let app = GuardApp::new(layer.layer(upstream()), self.connections.clone(), silence);
+                let (connections, memory) = (self.connections.clone(), Arc::clone(&self.memory));
+                let app = GuardApp::new(layer.layer(upstream()), connections, silence, memory);
                 self.server.add_service(host::listening(app, *address, core));
             }
         }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use metrics::counter;
 use tower::Service;
 
 use crate::drain::Drain;
+use crate::memory::Memory;
 use crate::refused;
 
 /// Serves the requests of one connection with `service`.
@@ -26,6 +28,7 @@ pub(crate) struct Served<S> {
     pub(crate) service: S,
     pub(crate) client: IpAddr,
     pub(crate) drain: Drain,
+    pub(crate) memory: Arc<Memory>,
     /// Why the whole connection is turned away. It was counted when it was accepted.
     pub(crate) turned_away: Option<Reason>,
 }
@@ -41,8 +44,8 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if let Some(reason) = self.refuses() {
-            let response = turned_away(reason, request.version());
+        if let Some(reason) = self.refuses(request.method()) {
+            let response = refused(reason, request.version());
             return Box::pin(async { Ok(response) });
         }
         request.extensions_mut().insert(Client(self.client));
@@ -61,12 +64,20 @@ where
 }
 
 impl<S> Served<S> {
-    fn refuses(&self) -> Option<Reason> {
-        if self.turned_away.is_some() || !self.drain.is_draining() {
+    /// Why a request is refused before it is read.
+    fn refuses(&self, method: &Method) -> Option<Reason> {
+        if self.turned_away.is_some() {
             return self.turned_away;
         }
-        counter!("mcp_guard_refusals_total", "reason" => Reason::Draining.as_str()).increment(1);
-        Some(Reason::Draining)
+        let reason = if self.drain.is_draining() {
+            Reason::Draining
+        } else if method == Method::POST && self.memory.sheds() {
+            Reason::MemoryPressure
+        } else {
+            return None;
+        };
+        counter!("mcp_guard_refusals_total", "reason" => reason.as_str()).increment(1);
+        Some(reason)
     }
 }
 
@@ -83,16 +94,25 @@ fn ends(drain: Drain) -> Ends {
     Box::pin(async move { drain.turns_away().await })
 }
 
-/// The answer on a connection that is to be closed.
-fn turned_away<B>(reason: Reason, version: Version) -> Response<DrainedBody<B>> {
-    let detail = match reason {
-        Reason::TooManyConnections => "close some, or come back later",
-        _ => "another node serves you",
+/// The answer to a request that is not read.
+fn refused<B>(reason: Reason, version: Version) -> Response<DrainedBody<B>> {
+    let (detail, wait) = if reason == Reason::MemoryPressure {
+        ("what runs has to end first", MEMORY_WAIT)
+    } else if reason == Reason::Draining {
+        ("another node serves you", CONNECTION_WAIT)
+    } else {
+        ("close some, or come back later", CONNECTION_WAIT)
     };
-    let mut response = refused::response(&Refusal::new(reason, detail).retry_after(Duration::from_secs(1)));
-    close(response.headers_mut(), version);
+    let mut response = refused::response(&Refusal::new(reason, detail).retry_after(wait));
+    if reason != Reason::MemoryPressure {
+        close(response.headers_mut(), version);
+    }
     response.map(DrainedBody::Whole)
 }
+
+/// When to come back: connections come and go, memory comes back more slowly.
+const CONNECTION_WAIT: Duration = Duration::from_secs(1);
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
 
 /// Tells a client of HTTP/1 to come back on another connection. HTTP/2 has GOAWAY for that, and no such header.
 fn close(headers: &mut http::HeaderMap, version: Version) {

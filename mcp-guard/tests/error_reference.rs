@@ -160,6 +160,9 @@ fn advice(reason: Reason) -> &'static str {
             "The name is none of `allowed_hosts`; a loopback listener without that list serves only `localhost`, `127.0.0.1` and `[::1]`."
         }
         Reason::Draining => "The guard is shutting down. Go to another instance, or wait.",
+        Reason::MemoryPressure => {
+            "The guard's process has more memory than `limits.memory`. Wait as long as `Retry-After` says, or go to another instance."
+        }
         _ => panic!("say when {reason:?} arises and what helps"),
     }
 }
