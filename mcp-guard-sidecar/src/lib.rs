@@ -17,6 +17,7 @@ pub mod health;
 pub mod host;
 pub mod memory;
 pub mod metrics_page;
+pub mod open_files;
 pub mod probe;
 mod refused;
 pub mod run;

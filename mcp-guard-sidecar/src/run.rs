@@ -29,6 +29,7 @@ use crate::health::Health;
 use crate::host::{self, Ending, Finish};
 use crate::memory::Memory;
 use crate::metrics_page::{self, Upkeep};
+use crate::open_files;
 use crate::probe::{Probe, Prober};
 use crate::stack;
 use crate::telemetry::{self, TelemetryError};
@@ -95,6 +96,7 @@ pub(crate) fn exit_code(result: Result<(), RunError>) -> ExitCode {
 /// [`RunError`] if it cannot start.
 pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), RunError> {
     let _telemetry = telemetry::init(config.telemetry())?;
+    open_files::raise();
     let metrics = metrics_page::install()?;
     let addresses = claim(config)?;
     // A valid config has exactly one.
