@@ -88,6 +88,12 @@ fn assert_wants(guard: &Guard, axis: &str, other: &str) {
     assert_eq!(reply.reason().as_deref(), Some("invalid_arguments"), "{other} is not: {}", reply.text());
 }
 
+/// Waits until the guard has learned the tools anew: it does so at most once a second.
+fn await_wants(guard: &Guard, axis: &str, other: &str) {
+    patiently("the change is learned", || call(guard, "move", json!({axis: 1})).reason().is_none());
+    assert_wants(guard, axis, other);
+}
+
 #[test]
 fn a_change_that_is_announced_within_an_answer_is_learned() {
     let upstream = changing(|message| {
@@ -102,7 +108,7 @@ fn a_change_that_is_announced_within_an_answer_is_learned() {
     assert_wants(&guard, "x", "y");
     let ping = send(guard.listen, &[], request(1, "ping", json!({})).to_string());
     assert_eq!(ping.status, 200);
-    assert_wants(&guard, "y", "x");
+    await_wants(&guard, "y", "x");
 }
 
 #[test]
@@ -120,7 +126,7 @@ fn a_change_that_is_announced_on_the_servers_own_stream_is_learned() {
     assert_eq!(wire.head().status, 200);
     events.send(&list_changed());
     assert!(wire.chunk().is_some());
-    assert_wants(&guard, "y", "x");
+    await_wants(&guard, "y", "x");
 }
 
 /// An upstream with tools that read and that burn, which answers the first call with `first`.
