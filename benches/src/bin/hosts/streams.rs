@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mcp_guard::session::Profile;
 use mcp_guard_benches::Fault;
 use mcp_guard_sidecar::connection::{Connections, GuardApp};
 use mcp_guard_sidecar::drain::Drain;
 use mcp_guard_sidecar::host;
-use mcp_guard::session::Profile;
 use mcp_guard_sidecar::upstream::http::{HttpOptions, HttpUpstream};
 use pingora::services::listening::Service;
 
