@@ -21,10 +21,12 @@ pub(super) fn redact(value: Value) -> Value {
 }
 
 fn entry_redacted(key: String, value: Value) -> (String, Value) {
-    match value {
-        Value::Array(words) if key == "command" => (key, Value::Array(command_redacted(words))),
-        value => (key, redact(value)),
+    if key == "command"
+        && let Value::Array(words) = value
+    {
+        return (key, Value::Array(command_redacted(words)));
     }
+    (key, redact(value))
 }
 
 /// The program, and how many arguments it has.
