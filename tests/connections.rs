@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use mcp_guard_tests::upstream::Upstream;
-use mcp_guard_tests::{Guard, call_tool, patiently, request, send};
+use mcp_guard_tests::{Guard, call_tool, patiently, request, send, send_to};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");

@@ -108,7 +108,7 @@ impl Activity {
 
 /// Serves a connection until it ends, is silent for too long, or `ends` comes. Then it takes no more requests and
 /// answers those that it has.
-// Written out with its `Send`, which the compiler cannot find for all the lifetimes in a caller's future.
+#[expect(clippy::manual_async_fn, reason = "its `Send` is not found for all the lifetimes in a caller's future")]
 pub(crate) fn serve<C>(
     connection: C,
     activity: Activity,
