@@ -82,6 +82,8 @@ fn a_node_killed_during_a_call_is_told_and_the_next_session_works() {
     let guard = guarded(json!({}), json!({}));
     let session = open(&guard);
     let child = guard.children()[0];
+    // The guard lists the tools before the first call; what is in flight after that is the call itself.
+    assert_serves(&guard, &session);
     std::thread::scope(|scope| {
         let call = scope.spawn(|| post(&guard, &session, call_tool(2, "silent", json!({})).to_string()));
         patiently("the call is with the node", || guard.metric("mcp_guard_in_flight") == 1.0);

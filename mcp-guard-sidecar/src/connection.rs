@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,15 +30,30 @@ pub struct GuardApp<S> {
     connections: Connections,
     silence: Silence,
     memory: Arc<Memory>,
+    beats: Once,
 }
 
 impl<S> GuardApp<S> {
     /// Serves as many as `connections` lets in, each until it is silent for longer than `silence` says, and no new calls
     /// while `memory` sheds.
     pub fn new(service: S, connections: Connections, silence: Silence, memory: Arc<Memory>) -> Self {
-        Self { service, builder: builder(), connections, silence, memory }
+        Self { service, builder: builder(), connections, silence, memory, beats: Once::new() }
     }
 }
+
+/// Keeps an alarm of the runtime's near.
+///
+/// Each call sets alarms of some seconds. One that comes before all others makes tokio write to its own wake-up
+/// descriptor, also from the thread that would be woken: a system call and an empty turn, nearly every call of a guard
+/// with little to do. A beat is always due first.
+async fn beat() {
+    loop {
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
+/// Shorter than what calls wait for, and too long to keep a core awake.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// HTTP/1 and HTTP/2, as all listeners speak them.
 pub(crate) fn builder() -> auto::Builder<TokioExecutor> {
@@ -76,6 +91,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        self.beats.call_once(|| drop(tokio::spawn(beat())));
         let peer = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().map(|a| a.ip()));
         let client = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         match self.connections.place(client) {

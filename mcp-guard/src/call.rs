@@ -30,6 +30,10 @@ pub struct Call {
     pub client: Option<IpAddr>,
     /// Who the caller is, where identity is configured.
     pub subject: Option<Box<str>>,
+    /// Whether the message came behind another in one HTTP request, a batch.
+    pub later_member: bool,
+    /// Whether the guard itself asks, for what it needs to know.
+    pub guards_own: bool,
 }
 
 /// What sort of message a [`Call`] is.
@@ -62,6 +66,8 @@ impl Call {
             session: None,
             client: None,
             subject: None,
+            later_member: false,
+            guards_own: false,
         }
     }
 
@@ -84,7 +90,9 @@ pub struct Method(Name);
 
 #[derive(Clone, Eq, Hash, PartialEq)]
 enum Name {
-    Known(&'static str),
+    None,
+    /// By its place in [`Method::KNOWN`].
+    Known(usize),
     Other(Box<str>),
 }
 
@@ -151,12 +159,12 @@ methods! {
 
 impl Method {
     /// What stands in for the method of a message that has none.
-    pub const NONE: Self = Self(Name::Known(""));
+    pub const NONE: Self = Self(Name::None);
 
     /// The method called `text`.
     pub fn new(text: &str) -> Self {
-        match Self::KNOWN.iter().find(|known| **known == text) {
-            Some(known) => Self(Name::Known(known)),
+        match Self::KNOWN.iter().position(|known| *known == text) {
+            Some(place) => Self(Name::Known(place)),
             None => Self(Name::Other(text.into())),
         }
     }
@@ -164,7 +172,8 @@ impl Method {
     /// Its name, as it came.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Name::Known(text) => text,
+            Name::None => "",
+            Name::Known(place) => known(*place),
             Name::Other(text) => text,
         }
     }
@@ -177,11 +186,32 @@ impl Method {
     /// Its name if known, else `other`: a label that a client cannot multiply.
     pub fn label(&self) -> &'static str {
         match &self.0 {
-            Name::Known("") => "none",
-            Name::Known(text) => text,
+            Name::None => "none",
+            Name::Known(place) => known(*place),
             Name::Other(_) => "other",
         }
     }
+
+    /// Its place among all labels, below [`Method::LABELS`].
+    pub fn index(&self) -> usize {
+        match &self.0 {
+            Name::None => Self::KNOWN.len(),
+            Name::Known(place) => *place,
+            Name::Other(_) => Self::KNOWN.len() + 1,
+        }
+    }
+
+    /// How many labels there are.
+    pub const LABELS: usize = Self::KNOWN.len() + 2;
+
+    /// Whether MCP defines it, in some revision.
+    pub fn is_known(&self) -> bool {
+        matches!(self.0, Name::Known(_))
+    }
+}
+
+fn known(place: usize) -> &'static str {
+    Method::KNOWN.get(place).copied().unwrap_or_default()
 }
 
 impl fmt::Debug for Method {

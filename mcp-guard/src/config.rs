@@ -57,7 +57,8 @@ pub struct ToolPolicy {
     /// How many calls of each such tool may run at once; default: no bound of its own.
     #[serde(default)]
     pub concurrency: Option<NonZeroU32>,
-    /// How long a call may take from when it is sent; default: the upstream's `first_byte`.
+    /// How long a call may take from when it is sent, a stream's answer included; default: the upstream's `first_byte`, which bounds
+    /// only the beginning of a stream.
     #[serde(default)]
     pub timeout: Option<Span>,
     /// How many of a rate limit's calls one call spends; default 1.

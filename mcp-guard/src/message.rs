@@ -9,12 +9,13 @@
 
 use std::ops::Range;
 
-use serde::Deserialize;
+use memchr::memchr2;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::call::{Call, Kind, Method};
 use crate::limits::{ID_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::members;
 use crate::refusal::{Reason, Refusal};
 use crate::revision::Revision;
 
@@ -68,7 +69,7 @@ pub fn read(body: &[u8], reading: Reading) -> Result<Body, Fault> {
         Some(b'{') => read_message(text, reading).map(Body::Single),
         Some(b'[') => read_batch(text, reading),
         Some(_) | None => {
-            serde_json::from_str::<&RawValue>(text).map_err(|error| parse_error(position(&error)))?;
+            serde_json::from_str::<&RawValue>(text).map_err(|error| unreadable(&error))?;
             Err(invalid("a message is a JSON object").into())
         }
     }
@@ -80,7 +81,7 @@ fn check_depth(body: &[u8], depth_max: u32) -> Result<(), Refusal> {
     let mut bytes = body.iter();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'"' => skip_string(&mut bytes),
+            b'"' => bytes = after_string(bytes.as_slice()).iter(),
             b'{' | b'[' => {
                 depth += 1;
                 if depth > depth_max {
@@ -94,16 +95,17 @@ fn check_depth(body: &[u8], depth_max: u32) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn skip_string(bytes: &mut std::slice::Iter<'_, u8>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => {
-                bytes.next();
-            }
-            b'"' => return,
-            _ => {}
+/// What follows the string of which `bytes` are the rest. Most of a body is strings, so they are searched, not walked.
+fn after_string(mut bytes: &[u8]) -> &[u8] {
+    while let Some(at) = memchr2(b'"', b'\\', bytes) {
+        let is_end = bytes.get(at) == Some(&b'"');
+        // What a backslash escapes is not the end.
+        bytes = bytes.get(if is_end { at + 1 } else { at + 2 }..).unwrap_or_default();
+        if is_end {
+            return bytes;
         }
     }
+    &[]
 }
 
 fn read_batch(text: &str, reading: Reading) -> Result<Body, Fault> {
@@ -111,7 +113,7 @@ fn read_batch(text: &str, reading: Reading) -> Result<Body, Fault> {
     let members = deserializer
         .deserialize_seq(Members { count_max: reading.batch_max })
         .and_then(|members| deserializer.end().map(|()| members))
-        .map_err(|error| if error.is_data() { invalid(data_message(&error)) } else { parse_error(position(&error)) })?;
+        .map_err(|error| unreadable(&error))?;
     let revision = reading.revision.unwrap_or(Revision::WHEN_ABSENT);
     if !revision.has_batches() {
         return Err(invalid(format!("revision {revision} has no batches")).into());
@@ -151,48 +153,46 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-#[derive(Deserialize)]
+/// The members of a message that are looked at.
 struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
     jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     error: Option<&'a RawValue>,
 }
 
-/// The fields of `params` by which a call is named. All others stay unread.
-#[derive(Default, Deserialize)]
+impl<'a> Envelope<'a> {
+    fn read(text: &'a str) -> Result<Self, Refusal> {
+        let names = &["jsonrpc", "id", "method", "params", "result", "error"];
+        let [jsonrpc, id, method, params, result, error] = members::read(text, names)?;
+        Ok(Self { jsonrpc, id, method, params, result, error })
+    }
+}
+
+/// The members of `params` by which a call is named. All others stay unread.
+#[derive(Default)]
 struct Named<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
     name: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     uri: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present", rename = "taskId")]
     task_id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     arguments: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present", rename = "protocolVersion")]
     protocol_version: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present", rename = "_meta")]
     meta: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Meta<'a> {
-    #[serde(borrow, default, deserialize_with = "present", rename = "io.modelcontextprotocol/protocolVersion")]
-    protocol_version: Option<&'a RawValue>,
-}
-
-/// Tells `null` from absence, which `Option` alone does not.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+impl<'a> Named<'a> {
+    fn read(params: &'a str, method: &Method) -> Result<Self, Refusal> {
+        if !method.is_known() {
+            // What a method of somebody else's calls its parameters is its own affair.
+            let [meta] = members::read(params, &["_meta"])?;
+            return Ok(Self { meta, ..Self::default() });
+        }
+        let names = &["name", "uri", "taskId", "arguments", "protocolVersion", "_meta"];
+        let [name, uri, task_id, arguments, protocol_version, meta] = members::read(params, names)?;
+        Ok(Self { name, uri, task_id, arguments, protocol_version, meta })
+    }
 }
 
 /// Reads one message. Ranges are in `text`, which is what is forwarded of a batch.
@@ -200,8 +200,7 @@ fn read_message(text: &str, reading: Reading) -> Result<Call, Fault> {
     if !text.trim_start().starts_with('{') {
         return Err(invalid("a message is a JSON object").into());
     }
-    let envelope: Envelope<'_> = serde_json::from_str(text)
-        .map_err(|error| if error.is_data() { invalid(data_message(&error)) } else { parse_error(position(&error)) })?;
+    let envelope = Envelope::read(text)?;
     let revision = reading.revision.unwrap_or(Revision::WHEN_ABSENT);
     let mut call = Call::new(Kind::Request, Method::NONE, revision);
     // The id and the method come first, so that every later fault can be answered with them.
@@ -280,7 +279,7 @@ fn read_names(whole: &str, params: &str, call: &mut Call, reading: Reading) -> R
     if !params.starts_with('{') {
         return Ok(());
     }
-    let named: Named<'_> = serde_json::from_str(params).map_err(|error| invalid(data_message(&error)))?;
+    let named = Named::read(params, &call.method)?;
     let target = match call.method.as_str() {
         Method::TOOLS_CALL | Method::PROMPTS_GET => named.name,
         Method::RESOURCES_READ | Method::RESOURCES_SUBSCRIBE | Method::RESOURCES_UNSUBSCRIBE => named.uri,
@@ -300,9 +299,9 @@ fn read_names(whole: &str, params: &str, call: &mut Call, reading: Reading) -> R
 /// The revision by `_meta`, by the headers, or by what `initialize` proposes, in this order.
 fn revision(named: &Named<'_>, call: &Call, reading: Reading) -> Result<Revision, Refusal> {
     let meta = named.meta.filter(|meta| meta.get().starts_with('{'));
-    let by_meta = meta.map(|meta| serde_json::from_str::<Meta<'_>>(meta.get()));
-    let by_meta = by_meta.transpose().map_err(|error| invalid(data_message(&error)))?;
-    if let Some(text) = by_meta.and_then(|meta| meta.protocol_version).and_then(string) {
+    let by_meta =
+        meta.map(|meta| members::read(meta.get(), &["io.modelcontextprotocol/protocolVersion"])).transpose()?;
+    if let Some(text) = by_meta.and_then(|[version]| version).and_then(string) {
         // Headers and body that disagree are refused as that, whatever revision the body names.
         return match reading.revision {
             Some(header) if header.as_str() != text => Err(Refusal::new(
@@ -345,14 +344,14 @@ fn parse_error(detail: impl Into<String>) -> Refusal {
     Refusal::new(Reason::ParseError, detail)
 }
 
-fn position(error: &serde_json::Error) -> String {
-    format!("line {} column {}", error.line(), error.column())
-}
-
-/// What is wrong with well-formed JSON. serde_json names fields here, never values.
-fn data_message(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
+/// What serde_json says of a text: no JSON, or JSON of another form.
+pub(crate) fn unreadable(error: &serde_json::Error) -> Refusal {
+    if error.is_data() {
+        // serde_json names members here, never values.
+        invalid(error.to_string().split(" at line ").next().unwrap_or_default())
+    } else {
+        parse_error(format!("line {} column {}", error.line(), error.column()))
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub enum Outcome {
     Broken,
     /// The node did not answer in time.
     TimedOut,
+    /// The answer was larger than the guard passes on.
+    TooLarge,
     /// The caller left, or cancelled, before the answer.
     Cancelled,
     /// The guard refused the call further in; the node had no part in it.
@@ -44,9 +46,12 @@ impl Outcome {
     /// What this says about the *node*: only transport and HTTP failures speak against it.
     pub fn of_node(self) -> Verdict {
         match self {
-            Self::Ok | Self::ToolError | Self::RpcError(_) | Self::ServerError(_) | Self::HttpRefused(_) => {
-                Verdict::Success
-            }
+            Self::Ok
+            | Self::ToolError
+            | Self::RpcError(_)
+            | Self::ServerError(_)
+            | Self::HttpRefused(_)
+            | Self::TooLarge => Verdict::Success,
             Self::HttpError(_) | Self::Unreachable | Self::Broken | Self::TimedOut => Verdict::Failure,
             Self::Cancelled | Self::Refused => Verdict::Unknown,
         }
@@ -57,11 +62,32 @@ impl Outcome {
     /// That the node cannot be reached says nothing about one of its tools.
     pub fn of_tool(self) -> Verdict {
         match self {
-            Self::Ok | Self::ToolError | Self::RpcError(_) | Self::HttpRefused(_) => Verdict::Success,
+            Self::Ok | Self::ToolError | Self::RpcError(_) | Self::HttpRefused(_) | Self::TooLarge => Verdict::Success,
             Self::ServerError(_) | Self::HttpError(_) | Self::Broken | Self::TimedOut => Verdict::Failure,
             Self::Unreachable | Self::Cancelled | Self::Refused => Verdict::Unknown,
         }
     }
+
+    /// Its place among all outcomes, below [`Outcome::COUNT`]; what an outcome carries makes no difference.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Ok => 0,
+            Self::ToolError => 1,
+            Self::RpcError(_) => 2,
+            Self::ServerError(_) => 3,
+            Self::HttpError(_) => 4,
+            Self::HttpRefused(_) => 5,
+            Self::Unreachable => 6,
+            Self::Broken => 7,
+            Self::TimedOut => 8,
+            Self::TooLarge => 9,
+            Self::Cancelled => 10,
+            Self::Refused => 11,
+        }
+    }
+
+    /// How many outcomes there are.
+    pub const COUNT: usize = 12;
 
     /// The value of the `outcome` label of `requests_total` and `tool_calls_total`.
     pub const fn label(self) -> &'static str {
@@ -75,6 +101,7 @@ impl Outcome {
             Self::Unreachable => "unreachable",
             Self::Broken => "broken",
             Self::TimedOut => "timed_out",
+            Self::TooLarge => "too_large",
             Self::Cancelled => "cancelled",
             Self::Refused => "refused",
         }

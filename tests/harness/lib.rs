@@ -8,7 +8,9 @@ mod process;
 mod session;
 pub mod stdio;
 pub mod upstream;
+mod wire;
 
 pub use client::{Reply, call_tool, raw, request, send, send_to};
-pub use session::Session;
 pub use process::{Guard, free_address, kill, patiently};
+pub use session::Session;
+pub use wire::Wire;

@@ -1,17 +1,22 @@
 //! An upstream whose failures a test controls. It stands in for a node only where a real one cannot be made to fail.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use mcp_guard::GuardLayer;
+use mcp_guard::middleware::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tower::ServiceBuilder;
 
 /// A running upstream; it ends when this is dropped.
 #[derive(Debug)]
@@ -22,11 +27,37 @@ pub struct Upstream {
     _stop: oneshot::Sender<()>,
 }
 
-#[derive(Debug)]
 struct Shared {
     calls: AtomicUsize,
-    seen: std::sync::Mutex<Vec<(HeaderMap, Value)>>,
+    seen: Mutex<Vec<(HeaderMap, Value)>>,
     gate: Semaphore,
+    script: Script,
+}
+
+/// What a test has to say to a message; `None` leaves it to the upstream.
+type Script = Box<dyn Fn(&Message) -> Option<Response> + Send + Sync>;
+
+/// What arrived.
+#[derive(Debug)]
+pub struct Message {
+    /// The HTTP method.
+    pub http: Method,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The message; `null` if there is none.
+    pub json: Value,
+}
+
+impl Message {
+    /// The JSON-RPC method, or the HTTP method where there is no message.
+    pub fn method(&self) -> &str {
+        self.json["method"].as_str().unwrap_or(self.http.as_str())
+    }
+
+    /// A result that answers it.
+    pub fn result(&self, result: Value) -> Value {
+        json!({"jsonrpc": "2.0", "id": self.json["id"], "result": result})
+    }
 }
 
 impl Upstream {
@@ -40,19 +71,57 @@ impl Upstream {
     ///
     /// If it cannot start.
     pub fn start() -> Self {
+        Self::scripted(|_| None)
+    }
+
+    /// Starts one that asks `script` first.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot start.
+    pub fn scripted(script: impl Fn(&Message) -> Option<Response> + Send + Sync + 'static) -> Self {
+        Self::serve(Box::new(script), |router| router)
+    }
+
+    /// Starts one that answers the first message with `method` by a stream of events.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot start.
+    pub fn streaming(method: &'static str) -> (Self, Events) {
+        let (events, stream) = events();
+        let stream = Mutex::new(Some(stream));
+        let taken = move || stream.lock().expect("not poisoned").take();
+        (Self::scripted(move |message| if message.method() == method { taken() } else { None }), events)
+    }
+
+    /// Starts one with a guard around it in the same process, as a library user would; its address is the guard's.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot start.
+    pub fn within(guard: GuardLayer) -> Self {
+        Self::serve(Box::new(|_| None), move |router| {
+            let guarded = ServiceBuilder::new().map_request(name_client).layer(guard).service(router);
+            Router::new().fallback_service(guarded)
+        })
+    }
+
+    fn serve(script: Script, around: impl FnOnce(Router) -> Router + Send + 'static) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
-        let shared =
-            Arc::new(Shared { calls: AtomicUsize::new(0), seen: std::sync::Mutex::default(), gate: Semaphore::new(0) });
+        let shared = Shared { calls: AtomicUsize::new(0), seen: Mutex::default(), gate: Semaphore::new(0), script };
+        let shared = Arc::new(shared);
         let state = Arc::clone(&shared);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
                 tell.send(listener.local_addr().expect("its address")).expect("somebody waits");
-                let router = Router::new().fallback(answer).with_state(state);
+                let router = Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(state);
+                let service = around(router).into_make_service_with_connect_info::<SocketAddr>();
                 tokio::select! {
-                    _ = axum::serve(listener, router).into_future() => {}
+                    _ = axum::serve(listener, service).into_future() => {}
                     _ = stopped => {}
                 }
             });
@@ -81,21 +150,79 @@ impl Upstream {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
+/// What a stream brings, event by event.
+#[derive(Debug)]
+pub struct Events(mpsc::Sender<Bytes>);
+
+impl Events {
+    /// Sends `data` as an event. The stream ends when this is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If the stream was closed, or nobody reads it.
+    pub fn send(&self, data: &Value) {
+        self.send_text(&format!("data: {data}\n\n"));
+    }
+
+    /// Sends `text` as it is.
+    ///
+    /// # Panics
+    ///
+    /// If the stream was closed, or nobody reads it.
+    pub fn send_text(&self, text: &str) {
+        self.0.try_send(Bytes::copy_from_slice(text.as_bytes())).expect("an open stream");
+    }
+
+    /// Whether the connection of the stream was closed by the other side.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+/// A stream of events, and the answer that it is.
+pub fn events() -> (Events, Response) {
+    let (sender, receiver) = mpsc::channel::<Bytes>(16);
+    let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
+        let next = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(next), receiver))
+    });
+    (Events(sender), ([("content-type", "text/event-stream")], Body::from_stream(stream)).into_response())
+}
+
+fn name_client(mut request: Request) -> Request {
+    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
+        request.extensions_mut().insert(Client(peer.ip()));
+    }
+    request
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, http: Method, headers: HeaderMap, body: Bytes) -> Response {
     let message: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    shared.seen.lock().expect("not poisoned").push((headers, message.clone()));
+    shared.seen.lock().expect("not poisoned").push((headers.clone(), message.clone()));
+    if message["method"] == "tools/call" {
+        shared.calls.fetch_add(1, Ordering::SeqCst);
+    }
+    let arrived = Message { http, headers, json: message };
+    if let Some(response) = (shared.script)(&arrived) {
+        return response;
+    }
+    let message = arrived.json;
     let id = message["id"].clone();
     let result = match message["method"].as_str() {
         Some("initialize") => json!({
             "protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "test", "version": "0"},
         }),
         Some("tools/list") => json!({"tools": tools()}),
-        Some("tools/call") => {
-            shared.calls.fetch_add(1, Ordering::SeqCst);
-            return call(&shared, id, &message["params"]).await;
-        }
+        Some("tools/call") => return call(&shared, id, &message["params"]).await,
         Some("subscriptions/listen") => return open_stream(),
-        _ if id.is_null() => return StatusCode::ACCEPTED.into_response(),
+        // A notification, or a response.
+        method if id.is_null() || method.is_none() => return StatusCode::ACCEPTED.into_response(),
         _ => json!({}),
     };
     rpc(&json!({"jsonrpc": "2.0", "id": id, "result": result}))
@@ -137,7 +264,8 @@ async fn call(shared: &Shared, id: Value, params: &Value) -> Response {
     rpc(&json!({"jsonrpc": "2.0", "id": id, "result": result}))
 }
 
-fn rpc(message: &Value) -> Response {
+/// A message as an answer.
+pub fn rpc(message: &Value) -> Response {
     ([("content-type", "application/json")], message.to_string()).into_response()
 }
 
@@ -150,7 +278,7 @@ fn open_stream() -> Response {
 }
 
 /// An answer that breaks off after its first bytes.
-fn broken() -> Response {
+pub fn broken() -> Response {
     let chunks = [Ok::<_, std::io::Error>(Bytes::from_static(b"{")), Err(std::io::Error::other("broken"))];
     let body = Body::from_stream(futures_util::stream::iter(chunks));
     ([("content-type", "application/json")], body).into_response()

@@ -3,17 +3,20 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
+use tokio::time::Sleep;
 
+use super::metrics;
 use super::sse::EventSplitter;
 use crate::call::Call;
 use crate::outcome::Outcome;
 use crate::refusal::{Reason, Refusal};
-use crate::reply;
+use crate::reply::Reply;
 
 /// A body that broke off.
 #[derive(Debug, Error)]
@@ -26,7 +29,7 @@ pub struct GuardBody<B>(Inner<B>);
 enum Inner<B> {
     Whole(Option<Bytes>),
     Stream(Box<Stream<B>>),
-    /// The answers to the members of a batch, one after the other as events.
+    /// The answers to the members of a batch as events, in the order in which they come.
     Chain(VecDeque<GuardBody<B>>),
 }
 
@@ -70,15 +73,7 @@ where
         match &mut self.0 {
             Inner::Whole(bytes) => Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
             Inner::Stream(stream) => stream.poll_events(cx).map(|next| next.map(|bytes| bytes.map(Frame::data))),
-            Inner::Chain(bodies) => {
-                while let Some(body) = bodies.front_mut() {
-                    match ready!(Pin::new(body).poll_frame(cx)) {
-                        Some(frame) => return Poll::Ready(Some(frame)),
-                        None => bodies.pop_front(),
-                    };
-                }
-                Poll::Ready(None)
-            }
+            Inner::Chain(bodies) => poll_any(bodies, cx),
         }
     }
 
@@ -96,6 +91,29 @@ where
             Inner::Stream(_) | Inner::Chain(_) => SizeHint::default(),
         }
     }
+}
+
+/// The next frame of whichever body has one. A body that breaks off does not take the others with it.
+fn poll_any<B>(
+    bodies: &mut VecDeque<GuardBody<B>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BodyError>>>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    for _ in 0..bodies.len() {
+        let Some(mut body) = bodies.pop_front() else { break };
+        match Pin::new(&mut body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                bodies.push_back(body);
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(Some(Err(_)) | None) => {}
+            Poll::Pending => bodies.push_back(body),
+        }
+    }
+    if bodies.is_empty() { Poll::Ready(None) } else { Poll::Pending }
 }
 
 impl<B> fmt::Debug for GuardBody<B> {
@@ -122,6 +140,10 @@ pub(super) struct Stream<B> {
     resumable: bool,
     answered: bool,
     ended: bool,
+    /// It is compressed, so nothing in it can be seen.
+    unread: bool,
+    /// When the answer must have come.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B> Stream<B> {
@@ -136,7 +158,21 @@ impl<B> Stream<B> {
             resumable: false,
             answered: false,
             ended: false,
+            unread: false,
+            deadline: None,
         }
+    }
+
+    /// The same, passed on as it is.
+    pub(super) fn unread(mut self) -> Self {
+        self.unread = true;
+        self
+    }
+
+    /// The same, ended by the guard if the answer has not come by `deadline`.
+    pub(super) fn until(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into())));
+        self
     }
 
     pub(super) fn on_end(&mut self, f: OnEnd) {
@@ -155,21 +191,33 @@ impl<B> Stream<B> {
     ///
     /// A client that waits for an answer is told that there will be none, unless it can resume the stream.
     fn fail(&mut self, error: Box<dyn std::error::Error + Send + Sync>) -> Result<Bytes, BodyError> {
-        self.ended = true;
-        self.settle(Outcome::Broken);
-        if self.answered || self.resumable || !self.call.is_request() {
+        if self.resumable {
+            self.ended = true;
+            self.settle(Outcome::Broken);
             return Err(BodyError(error));
         }
-        let refusal = Refusal::new(Reason::UpstreamFailed, "its stream broke off before the answer");
-        refusal.body(Some(&self.call)).map(|body| event(&body)).ok_or(BodyError(error))
+        self.end_unanswered(Reason::UpstreamFailed, Outcome::Broken).ok_or(BodyError(error))
+    }
+
+    /// Ends the stream; an event tells a client that waits for an answer that there will be none.
+    fn end_unanswered(&mut self, reason: Reason, outcome: Outcome) -> Option<Bytes> {
+        self.ended = true;
+        self.settle(outcome);
+        if self.answered || self.unread || !self.call.is_request() {
+            return None;
+        }
+        metrics::refused(reason);
+        let refusal = Refusal::new(reason, "its stream ended before the answer");
+        refusal.body(Some(&self.call)).map(|body| event(&body))
     }
 
     /// Looks at the event `data`: the answer settles the call, and a watcher may replace the message.
     fn watch(&mut self, data: &[u8]) -> Option<Bytes> {
         if !self.answered
-            && let Some(outcome) = reply::outcome(data, &self.call)
+            && let Reply::Answer(outcome) = Reply::read(data, &self.call)
         {
             self.answered = true;
+            self.deadline = None;
             self.settle(outcome);
         }
         let mut replaced: Option<Bytes> = None;
@@ -189,13 +237,17 @@ where
 {
     fn poll_events(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         while !self.ended {
-            let frame = match ready!(self.body.as_mut().poll_frame(cx)) {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Poll::Ready(Some(self.fail(error.into()))),
-                None => return Poll::Ready(self.finish().map(Ok)),
+            let frame = match self.body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(self.fail(error.into()))),
+                Poll::Ready(None) => return Poll::Ready(self.finish().map(Ok)),
+                Poll::Pending => return self.poll_deadline(cx),
             };
             let Ok(mut data) = frame.into_data() else { continue };
             let chunk = data.copy_to_bytes(data.remaining());
+            if self.unread {
+                return Poll::Ready(Some(Ok(chunk)));
+            }
             let mut splitter = std::mem::take(&mut self.splitter);
             let out = splitter.push(chunk, |data| self.watch(data));
             self.splitter = splitter;
@@ -211,14 +263,28 @@ where
         Poll::Ready(None)
     }
 
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let is_over = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready());
+        if !is_over {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.end_unanswered(Reason::DeadlineExceeded, Outcome::TimedOut).map(Ok))
+    }
+
     /// The end of the stream. What came without its blank line is passed on as it is.
     ///
-    /// From 2025-11-25 on a server may end a stream before the answer, to be resumed; before, that is a break.
+    /// A server may end a stream before the answer if it can be resumed, which only revisions with sessions have.
     fn finish(&mut self) -> Option<Bytes> {
-        self.ended = true;
-        let resumable = !self.call.is_request() || self.call.revision.bad_arguments_are_results();
-        self.settle(if resumable { Outcome::Ok } else { Outcome::Broken });
-        Some(self.splitter.rest()).filter(|rest| !rest.is_empty())
+        let may_be_resumed = self.resumable && !self.call.revision.is_stateless();
+        let is_complete = self.answered || self.unread || !self.call.is_request() || may_be_resumed;
+        let rest = self.splitter.rest();
+        if is_complete {
+            self.ended = true;
+            self.settle(Outcome::Ok);
+            return Some(rest).filter(|rest| !rest.is_empty());
+        }
+        // An event that never ended must not swallow the one that tells about it.
+        self.end_unanswered(Reason::UpstreamFailed, Outcome::Broken)
     }
 }
 
@@ -235,3 +301,7 @@ pub(super) fn event(message: &[u8]) -> Bytes {
     out.extend_from_slice(b"\n\n");
     out.freeze()
 }
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

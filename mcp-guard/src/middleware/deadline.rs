@@ -8,6 +8,9 @@ use super::handler::{Handler, McpRequest};
 use crate::config::ToolPolicy;
 
 /// Sets the deadline of each request: the tool's own time-out, else `default`, from now.
+///
+/// The tool's own also bounds an answer that comes as a stream; `default` bounds only its beginning, since nobody
+/// has said how long the tools of a node may run.
 #[derive(Clone, Debug)]
 pub struct Deadline<H> {
     next: H,
@@ -22,9 +25,10 @@ impl<H> Deadline<H> {
         Self { next, default, tools }
     }
 
-    fn timeout(&self, tool: Option<&str>) -> Option<Duration> {
-        let policy = tool.and_then(|tool| self.tools.iter().find(|policy| policy.name.matches(tool)));
-        policy.and_then(|policy| policy.timeout).map(|span| span.0).or(self.default)
+    /// The time-out that the tool itself was given.
+    fn of_tool(&self, tool: &str) -> Option<Duration> {
+        let policy = self.tools.iter().find(|policy| policy.name.matches(tool))?;
+        policy.timeout.map(|span| span.0)
     }
 }
 
@@ -32,9 +36,12 @@ impl<H: Handler> Handler for Deadline<H> {
     type Body = H::Body;
 
     async fn handle(&self, mut request: McpRequest) -> Answer<H::Body> {
+        // A stream of notifications is meant to stay open; its beginning is bounded like any other.
         if request.call.is_request() {
-            let own = self.timeout(request.call.tool()).map(|timeout| clock::now() + timeout);
-            request.deadline = [own, request.deadline].into_iter().flatten().min();
+            let own = request.call.tool().and_then(|tool| self.of_tool(tool));
+            let now = clock::now();
+            request.deadline = own.or(self.default).map(|timeout| now + timeout);
+            request.stream_deadline = own.map(|timeout| now + timeout);
         }
         self.next.handle(request).await
     }

@@ -94,8 +94,9 @@ impl EdgePolicy {
 
     fn check_host(&self, host: &str) -> Result<(), Refusal> {
         let Some(allowed) = &self.hosts else { return Ok(()) };
-        let host = host.to_ascii_lowercase();
-        if allowed.iter().any(|entry| *entry == host || entry == without_port(&host)) {
+        let is_host =
+            |entry: &String| entry.eq_ignore_ascii_case(host) || entry.eq_ignore_ascii_case(without_port(host));
+        if allowed.iter().any(is_host) {
             return Ok(());
         }
         Err(Refusal::new(Reason::HostNotAllowed, "`Host` is none of `allowed_hosts`"))
@@ -175,11 +176,13 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
 
 fn check_types(kind: Kind, headers: &HeaderMap) -> Result<(), Refusal> {
     if kind == Kind::Request {
-        let content_type = single(headers, &header::CONTENT_TYPE)?.map(media_type);
-        if !content_type.is_some_and(|text| text.eq_ignore_ascii_case("application/json")) {
-            return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is `application/json`"));
+        if !single(headers, &header::CONTENT_TYPE)?.is_some_and(is_json) {
+            return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is `application/json`, in UTF-8"));
         }
-        if !ANSWER_TYPES.iter().any(|answer| accepts(headers, answer)) {
+        if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+            return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is not compressed"));
+        }
+        if !is_usual(headers) && !ANSWER_TYPES.iter().any(|answer| accepts(headers, answer)) {
             return Err(not_acceptable("answers are `application/json` or `text/event-stream`"));
         }
     }
@@ -189,14 +192,26 @@ fn check_types(kind: Kind, headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn media_type(value: &HeaderValue) -> &str {
-    value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim()
+/// Whether a body of this type is JSON in UTF-8 (RFC 8259, section 8.1).
+///
+/// A node that believed another `charset` would read another message than the guard has.
+fn is_json(value: &HeaderValue) -> bool {
+    let mut parts = value.to_str().unwrap_or_default().split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|text| text.eq_ignore_ascii_case("application/json"));
+    let mut charsets = parts.filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    is_json && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
 }
 
 /// Spells out what a wildcard or an absent `Accept` means.
 ///
 /// MCP servers want both media types by name, and refuse `curl`, which accepts everything.
 pub(super) fn spell_out_accept(headers: &mut HeaderMap) {
+    if is_usual(headers) {
+        return;
+    }
     let by_name = |wanted: &str| {
         let mut values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         values.any(|value| value.contains(wanted))
@@ -206,6 +221,13 @@ pub(super) fn spell_out_accept(headers: &mut HeaderMap) {
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     }
 }
+
+/// Whether `Accept` says what the SDKs say: nearly always, so it is not taken apart then.
+fn is_usual(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|value| USUAL.iter().any(|usual| value == usual))
+}
+
+const USUAL: [&str; 2] = ["application/json, text/event-stream", "text/event-stream, application/json"];
 
 /// What an answer may be.
 const ANSWER_TYPES: [&str; 2] = ["application/json", "text/event-stream"];

@@ -73,6 +73,13 @@ fn content_types_are_negotiated() {
     let policy = EdgePolicy::default();
     let text = head("POST", &[("host", "a"), ("content-type", "text/plain")]);
     assert_eq!(reason(&policy, &text), Some(Reason::UnsupportedMediaType));
+    for content_type in ["application/json; charset=utf-7", "application/json;charset=\"utf-16\"", "application/jsonx"]
+    {
+        let other = head("POST", &[("host", "a"), ("content-type", content_type)]);
+        assert_eq!(reason(&policy, &other), Some(Reason::UnsupportedMediaType), "{content_type}");
+    }
+    let coded = post(&[("content-encoding", "gzip")]);
+    assert_eq!(reason(&policy, &coded), Some(Reason::UnsupportedMediaType));
     assert_eq!(reason(&policy, &post(&[("accept", "text/html")])), Some(Reason::NotAcceptable));
     for accept in ["*/*", "application/*", "text/event-stream;q=0.5", "text/html, application/json"] {
         assert_eq!(reason(&policy, &post(&[("accept", accept)])), None, "{accept}");

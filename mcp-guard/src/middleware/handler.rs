@@ -42,14 +42,16 @@ pub struct McpRequest {
     pub body: Bytes,
     /// What is known about it.
     pub call: Arc<Call>,
-    /// When the answer is no longer of use.
+    /// When the answer must have begun; a whole answer must have ended by then.
     pub deadline: Option<Instant>,
+    /// When a stream must have brought the answer; without it, only its beginning is bounded.
+    pub stream_deadline: Option<Instant>,
 }
 
 impl McpRequest {
     /// A request from its parts.
     pub fn new(head: Arc<Parts>, body: Bytes, call: Arc<Call>) -> Self {
-        Self { head, body, call, deadline: None }
+        Self { head, body, call, deadline: None, stream_deadline: None }
     }
 }
 
@@ -62,6 +64,13 @@ impl fmt::Debug for McpRequest {
             .finish_non_exhaustive()
     }
 }
+
+/// When the answer must have begun, put into the extensions of what the wrapped service gets.
+///
+/// The service need not keep it: the guard does. It may end its own waiting by it instead of a limit of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "read by the wrapped service")]
+pub struct CallDeadline(pub Instant);
 
 /// The address of the client, put into the request's extensions by whoever accepted the connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,59 +1,81 @@
 //! The metrics of the stack as a whole. Handles are looked up once; labels are bounded.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 
 use metrics::{Counter, Histogram, counter, histogram};
 
-use crate::call::Call;
+use crate::call::{Call, Method};
 use crate::outcome::Outcome;
 use crate::refusal::Reason;
 
 /// So many tools get a label of their own; calls of any further one are counted under `other`.
 const TOOL_LABELS_MAX: usize = 256;
 
-type Table<K, V> = LazyLock<Mutex<HashMap<K, V>>>;
+/// Longer names are no labels: 2025-11-25 allows tools 128 characters.
+const TOOL_LABEL_BYTES_MAX: usize = 128;
 
-static REFUSALS: Table<Reason, Counter> = LazyLock::new(Mutex::default);
-static REQUESTS: Table<(&'static str, &'static str), Counter> = LazyLock::new(Mutex::default);
-static DURATIONS: Table<&'static str, Histogram> = LazyLock::new(Mutex::default);
-static TOOLS: Table<&'static str, HashMap<Box<str>, Counter>> = LazyLock::new(Mutex::default);
+static REQUESTS: [[OnceLock<Counter>; Outcome::COUNT]; Method::LABELS] =
+    [const { [const { OnceLock::new() }; Outcome::COUNT] }; Method::LABELS];
+static DURATIONS: [OnceLock<Histogram>; Method::LABELS] = [const { OnceLock::new() }; Method::LABELS];
+static UPSTREAM_DURATION: OnceLock<Histogram> = OnceLock::new();
+
+/// The counters of each tool that has a label of its own.
+static TOOLS: LazyLock<RwLock<HashMap<Box<str>, ByOutcome>>> = LazyLock::new(RwLock::default);
+static OTHER_TOOLS: ByOutcome = [const { OnceLock::new() }; Outcome::COUNT];
+
+type ByOutcome = [OnceLock<Counter>; Outcome::COUNT];
 
 /// Counts a refusal.
 pub(super) fn refused(reason: Reason) {
-    let mut handles = REFUSALS.lock().unwrap_or_else(PoisonError::into_inner);
-    let handle = handles.entry(reason);
-    handle.or_insert_with(|| counter!("mcp_guard_refusals_total", "reason" => reason.as_str())).increment(1);
+    counter!("mcp_guard_refusals_total", "reason" => reason.as_str()).increment(1);
 }
 
 /// Counts a message that reached the handlers and took `seconds`.
 pub(super) fn ended(call: &Call, outcome: Outcome, seconds: f64) {
-    let (method, outcome) = (call.method.label(), outcome.label());
-    {
-        let mut handles = REQUESTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || counter!("mcp_guard_requests_total", "method" => method, "outcome" => outcome);
-        handles.entry((method, outcome)).or_insert_with(new).increment(1);
+    let (method, label) = (call.method.label(), outcome.label());
+    if let Some(handle) = REQUESTS.get(call.method.index()).and_then(|row| row.get(outcome.index())) {
+        let new = || counter!("mcp_guard_requests_total", "method" => method, "outcome" => label);
+        handle.get_or_init(new).increment(1);
     }
-    {
-        let mut handles = DURATIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = DURATIONS.get(call.method.index()) {
         let new = || histogram!("mcp_guard_request_duration_seconds", "method" => method);
-        handles.entry(method).or_insert_with(new).record(seconds);
+        handle.get_or_init(new).record(seconds);
     }
     if let Some(tool) = call.tool() {
         tool_called(tool, outcome);
     }
 }
 
-fn tool_called(tool: &str, outcome: &'static str) {
-    let mut handles = TOOLS.lock().unwrap_or_else(PoisonError::into_inner);
-    let tools = handles.entry(outcome).or_default();
-    let tool = if tools.contains_key(tool) || tools.len() < TOOL_LABELS_MAX { tool } else { "other" };
-    if let Some(handle) = tools.get(tool) {
-        return handle.increment(1);
+/// Takes note of how long a try took.
+pub(super) fn tried(seconds: f64) {
+    UPSTREAM_DURATION.get_or_init(|| histogram!("mcp_guard_upstream_duration_seconds")).record(seconds);
+}
+
+fn tool_called(tool: &str, outcome: Outcome) {
+    let known = TOOLS.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(counters) = known.get(tool) {
+        return count(counters, tool, outcome);
     }
-    let handle = counter!("mcp_guard_tool_calls_total", "tool" => tool.to_owned(), "outcome" => outcome);
-    handle.increment(1);
-    tools.insert(tool.into(), handle);
+    let is_full = known.len() >= TOOL_LABELS_MAX;
+    drop(known);
+    if is_full || tool.len() > TOOL_LABEL_BYTES_MAX || !shows_a_tool(outcome) {
+        return count(&OTHER_TOOLS, "other", outcome);
+    }
+    let mut known = TOOLS.write().unwrap_or_else(PoisonError::into_inner);
+    count(known.entry(tool.into()).or_insert([const { OnceLock::new() }; Outcome::COUNT]), tool, outcome);
+}
+
+fn count(counters: &ByOutcome, tool: &str, outcome: Outcome) {
+    let new = || counter!("mcp_guard_tool_calls_total", "tool" => tool.to_owned(), "outcome" => outcome.label());
+    if let Some(handle) = counters.get(outcome.index()) {
+        handle.get_or_init(new).increment(1);
+    }
+}
+
+/// Whether the name can be a tool's, and not one that a client made up: the node did not refuse it.
+fn shows_a_tool(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Refused | Outcome::RpcError(_) | Outcome::HttpRefused(_) | Outcome::Cancelled)
 }
 
 /// Tells the installed recorder what each metric of the library means, and its unit.

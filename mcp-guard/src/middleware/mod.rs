@@ -28,7 +28,7 @@ pub use answer::Answer;
 pub use body::{BodyError, GuardBody};
 pub use deadline::Deadline;
 pub use edge::{EdgePolicy, InvalidEdge};
-pub use handler::{Client, Handler, McpRequest};
+pub use handler::{CallDeadline, Client, Handler, McpRequest};
 pub use metrics::{COUNTERS, GAUGES, HISTOGRAMS, describe_metrics};
 pub use node::{Node, UpstreamError};
 pub use record::Record;

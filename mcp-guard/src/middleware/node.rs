@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::TryFutureExt;
@@ -15,11 +15,12 @@ use tower::ServiceExt;
 
 use super::answer::Answer;
 use super::body::Stream;
-use super::handler::{Handler, McpRequest};
+use super::handler::{CallDeadline, Handler, McpRequest};
+use super::{clock, metrics};
 use crate::call::{Call, Kind};
 use crate::outcome::Outcome;
 use crate::refusal::{Reason, Refusal};
-use crate::reply;
+use crate::reply::Reply;
 
 /// How the wrapped service may fail, when it wants to be understood.
 ///
@@ -86,42 +87,56 @@ where
 
     async fn handle(&self, request: McpRequest) -> Answer<B> {
         let call = Arc::clone(&request.call);
-        let deadline = request.deadline;
+        let McpRequest { deadline, stream_deadline, .. } = request;
         let exchange = async {
             // Mapped here, because an error that is not `Send` may not live across the await below.
             let response = self.service.clone().oneshot(into_http(request)).map_err(Into::into).await;
             match response {
-                Ok(response) => self.read(response, &call).await,
+                Ok(response) => self.read(response, &call, stream_deadline).await,
                 Err(error) => failure(error, &call),
             }
         };
-        match deadline {
+        let start = clock::now();
+        let mut answer = match deadline {
             None => exchange.await,
             Some(deadline) => match tokio::time::timeout_at(deadline.into(), exchange).await {
                 Ok(answer) => answer,
                 Err(_) => refuse(Reason::DeadlineExceeded, "the call's time is up", Outcome::TimedOut, &call),
             },
+        };
+        if call.is_request() {
+            answer.on_end(move |_| metrics::tried(clock::now().duration_since(start).as_secs_f64()));
         }
+        answer
     }
 }
 
 impl<S> Node<S> {
     /// Reads a whole answer, or hands a stream on.
-    async fn read<B>(&self, response: Response<B>, call: &Arc<Call>) -> Answer<B>
+    async fn read<B>(&self, response: Response<B>, call: &Arc<Call>, until: Option<Instant>) -> Answer<B>
     where
         B: Body,
         B::Error: Into<BoxError>,
     {
         let (head, body) = response.into_parts();
+        let coded = is_coded(&head);
         if is_event_stream(&head) {
-            return Answer::streaming(head, Stream::new(body, Arc::clone(call), self.answer_bytes_max));
+            let stream = Stream::new(body, Arc::clone(call), self.answer_bytes_max);
+            return Answer::streaming(head, if coded { stream.unread() } else { stream.until(until) });
         }
         match collect(body, self.answer_bytes_max).await {
             Ok(bytes) => {
-                let outcome = classify(head.status.as_u16(), &bytes, call);
+                let body = if coded { &[][..] } else { &bytes };
+                let outcome = classify(head.status.as_u16(), body, call);
                 Answer::whole(head, bytes, outcome)
             }
-            Err(detail) => refuse(Reason::UpstreamFailed, &detail, Outcome::Broken, call),
+            Err(Cut::TooLarge) => {
+                let detail = format!("its answer is larger than {} bytes", self.answer_bytes_max);
+                refuse(Reason::UpstreamFailed, &detail, Outcome::TooLarge, call)
+            }
+            Err(Cut::Broken(error)) => {
+                refuse(Reason::UpstreamFailed, &format!("its answer broke off: {error}"), Outcome::Broken, call)
+            }
         }
     }
 }
@@ -131,12 +146,17 @@ fn into_http(request: McpRequest) -> Request<Full<Bytes>> {
     // The body is whole here, whatever framing it came with, and nobody needs to be asked whether to send it.
     head.headers.remove(header::TRANSFER_ENCODING);
     head.headers.remove(header::EXPECT);
+    // A compressed answer could not be read on its way through.
+    head.headers.remove(header::ACCEPT_ENCODING);
     if request.body.is_empty() {
         head.headers.remove(header::CONTENT_LENGTH);
     } else {
         head.headers.insert(header::CONTENT_LENGTH, request.body.len().into());
     }
     head.extensions.insert(request.call);
+    if let Some(deadline) = request.deadline {
+        head.extensions.insert(CallDeadline(deadline));
+    }
     Request::from_parts(head, Full::new(request.body))
 }
 
@@ -145,24 +165,34 @@ fn is_event_stream(head: &http::response::Parts) -> bool {
     content_type.is_some_and(|text| text.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
 }
 
+/// Whether the body is compressed although nobody asked for that, and so cannot be read.
+fn is_coded(head: &http::response::Parts) -> bool {
+    head.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity")
+}
+
+/// Why an answer could not be read to its end.
+enum Cut {
+    TooLarge,
+    Broken(BoxError),
+}
+
 /// Reads `body` to its end.
-async fn collect<B>(body: B, bytes_max: usize) -> Result<Bytes, String>
+async fn collect<B>(body: B, bytes_max: usize) -> Result<Bytes, Cut>
 where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    let too_large = || format!("its answer is larger than {bytes_max} bytes");
     if body.size_hint().lower() > bytes_max as u64 {
-        return Err(too_large());
+        return Err(Cut::TooLarge);
     }
     let mut body = std::pin::pin!(body);
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let frame = frame.map_err(|error| format!("its answer broke off: {}", error.into()))?;
+        let frame = frame.map_err(|error| Cut::Broken(error.into()))?;
         let Ok(mut data) = frame.into_data() else { continue };
         if first.len() + rest.len() + data.remaining() > bytes_max {
-            return Err(too_large());
+            return Err(Cut::TooLarge);
         }
         // Most answers are one frame, which is kept as it is.
         if first.is_empty() && rest.is_empty() {
@@ -181,7 +211,12 @@ fn classify(status: u16, body: &[u8], call: &Call) -> Outcome {
     match status {
         429 | 500.. => Outcome::HttpError(status),
         400.. => Outcome::HttpRefused(status),
-        _ if call.kind == Kind::Request && !body.is_empty() => reply::outcome(body, call).unwrap_or(Outcome::Broken),
+        _ if call.kind == Kind::Request && !body.is_empty() => match Reply::read(body, call) {
+            Reply::Answer(outcome) => outcome,
+            // Strange, but a node that speaks JSON-RPC is no broken node: its client will sort it out.
+            Reply::Other => Outcome::Ok,
+            Reply::Unreadable => Outcome::Broken,
+        },
         _ => Outcome::Ok,
     }
 }

@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
+use serde_json::value::RawValue;
 use tower::Service;
 
 use super::answer::Answer;
@@ -25,7 +26,7 @@ use crate::call::{Call, Kind, Method};
 use crate::config::LimitsPolicy;
 use crate::message::{self, Fault, Reading};
 use crate::outcome::Outcome;
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::revision::Revision;
 
 /// Decides by the client's address whether its request is read at all.
@@ -154,12 +155,15 @@ impl<H: Handler> Shared<H> {
             Ok(message::Body::Single(call)) => self.forward(Arc::new(head), body, admitted.session, call).await,
             Ok(message::Body::Batch(members)) => {
                 let head = Arc::new(head);
-                let answers = members.into_iter().map(async |(range, member)| match member {
-                    Ok(call) => {
+                let answers = members.into_iter().enumerate().map(async |(place, (range, member))| match member {
+                    Ok(mut call) => {
+                        call.later_member = place > 0;
+                        let id_of = Arc::new(call.clone());
                         let body = body.slice(range);
-                        self.forward(Arc::clone(&head), body, admitted.session.clone(), call).await
+                        let answer = self.forward(Arc::clone(&head), body, admitted.session.clone(), call).await;
+                        Member { answer, call: Some(id_of) }
                     }
-                    Err(fault) => self.refuse(&fault),
+                    Err(fault) => Member { answer: self.refuse(&fault), call: None },
                 });
                 join(join_all(answers).await)
             }
@@ -204,36 +208,57 @@ fn client(head: &Parts) -> Option<IpAddr> {
 
 /// One answer out of those to the members of a batch: an array, or a stream if one of them is.
 ///
-/// Members without an answer leave nothing; if none has one, the batch is accepted (202).
-fn join<B>(answers: Vec<Answer<B>>) -> Answer<B> {
+/// Members without an answer leave nothing; if none has one, the batch is accepted (202). A batch of which every
+/// member was refused has the first one's status, and the longest of the waits.
+fn join<B>(members: Vec<Member<B>>) -> Answer<B> {
     let (mut head, ()) = Response::new(()).into_parts();
-    if let Some(refused) = all_refused(&answers) {
-        head.status = refused;
+    let refused = members.iter().all(|member| member.answer.is_refusal().is_some());
+    if let Some(first) = members.first().filter(|_| refused) {
+        head.status = first.answer.head().status;
+        let waits = members.iter().filter_map(|member| wait(&member.answer)).max();
+        head.headers.extend(waits.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds))));
     }
-    if answers.iter().all(|answer| answer.message().is_some() || answer.outcome().is_some()) {
-        let bodies: Vec<&Bytes> = answers.iter().filter_map(Answer::message).collect();
+    if members.iter().all(|member| member.answer.outcome().is_some()) {
+        let bodies: Vec<Bytes> = members.iter().filter_map(Member::message).collect();
         if bodies.is_empty() {
-            head.status = StatusCode::ACCEPTED;
+            head.status = if refused { head.status } else { StatusCode::ACCEPTED };
             return Answer::whole(head, Bytes::new(), Outcome::Ok);
         }
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         return Answer::whole(head, array(&bodies), Outcome::Ok);
     }
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    let bodies = answers.into_iter().map(|answer| match answer.message() {
-        Some(message) => GuardBody::whole(event(message)),
-        None => answer.into_body(),
+    let bodies = members.into_iter().map(|member| match member.message() {
+        Some(message) => GuardBody::whole(event(&message)),
+        None => member.answer.into_body(),
     });
     Answer::chained(head, bodies.collect::<VecDeque<_>>())
 }
 
-/// The status of the first answer, if every member of the batch was refused.
-fn all_refused<B>(answers: &[Answer<B>]) -> Option<StatusCode> {
-    let refused = answers.iter().all(|answer| answer.is_refusal().is_some());
-    answers.first().filter(|_| refused).map(|answer| answer.head().status)
+/// A member of a batch, answered.
+struct Member<B> {
+    answer: Answer<B>,
+    call: Option<Arc<Call>>,
 }
 
-fn array(bodies: &[&Bytes]) -> Bytes {
+impl<B> Member<B> {
+    /// Its whole answer. What is no JSON object would spoil the answers of the others, and is told as a failure.
+    fn message(&self) -> Option<Bytes> {
+        let message = self.answer.message()?;
+        if message.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<&RawValue>(message).is_ok() {
+            return Some(message.clone());
+        }
+        let refusal = Refusal::new(Reason::UpstreamFailed, format!("it answered {}", self.answer.head().status));
+        refusal.body(self.call.as_deref()).map(Bytes::from)
+    }
+}
+
+/// `Retry-After` of an answer, in seconds.
+fn wait<B>(answer: &Answer<B>) -> Option<u64> {
+    answer.head().headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
+}
+
+fn array(bodies: &[Bytes]) -> Bytes {
     let mut out = BytesMut::with_capacity(bodies.iter().map(|body| body.len() + 1).sum::<usize>() + 1);
     for (index, body) in bodies.iter().enumerate() {
         out.put_u8(if index == 0 { b'[' } else { b',' });

@@ -56,6 +56,25 @@ async fn members_of_a_batch_are_answered_one_by_one() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_no_json_does_not_spoil_those_of_the_other_members() {
+    let upstream = tower::service_fn(async |request: Request<Full<Bytes>>| {
+        let call = Arc::clone(request.extensions().get::<Arc<Call>>().unwrap());
+        let id = call.id.as_deref().unwrap_or_default();
+        let body = if id == "1" {
+            "out of order".to_owned()
+        } else {
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#)
+        };
+        Ok::<Upstream, Infallible>(Response::new(Full::from(body)))
+    });
+    let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]"#;
+    let response = McpService::new(Node::new(upstream)).oneshot(post(batch)).await.unwrap();
+    let body: Value = serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!((&body[0]["id"], &body[0]["error"]["data"]["guard"]), (&json!(1), &json!("upstream_failed")));
+    assert_eq!((&body[1]["id"], &body[1]["result"]), (&json!(2), &json!({})));
+}
+
+#[tokio::test]
 async fn a_body_one_byte_over_the_limit_is_refused_and_one_at_it_is_not() {
     let message = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
     let (status, _) = send(post(message), json!({"body": message.len()})).await;

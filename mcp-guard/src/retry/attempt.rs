@@ -92,6 +92,7 @@ pub(super) fn is_worth_repeating(outcome: Outcome, repeat: Repeat) -> bool {
         | Outcome::HttpError(_)
         | Outcome::HttpRefused(_)
         | Outcome::TimedOut
+        | Outcome::TooLarge
         | Outcome::Cancelled
         | Outcome::Refused => false,
     }

@@ -98,6 +98,7 @@ pub fn failure(call: &Call, outcome: Outcome, refused: Option<Reason>) -> Option
         Outcome::Unreachable => "unreachable".into(),
         Outcome::Broken => "broken".into(),
         Outcome::TimedOut => "timeout".into(),
+        Outcome::TooLarge => "too_large".into(),
         Outcome::Refused => match refused {
             Some(Reason::InvalidArguments) if call.revision.bad_arguments_are_results() => "tool_error".into(),
             Some(reason) => reason.code().to_string().into(),

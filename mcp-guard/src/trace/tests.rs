@@ -235,6 +235,35 @@ async fn a_policy_without_spans_makes_none() {
 }
 
 #[tokio::test]
+async fn baggage_that_is_not_to_be_propagated_is_taken_out_of_meta_and_headers_traced_or_not() {
+    let meta = r#"{"baggage" : "b=2", "a":1, "tracestate":"s=1","bagg\u0061ge":7}"#;
+    for revision in [Revision::V2025_03_26, Revision::V2026_07_28] {
+        for spans in [true, false] {
+            let policy = format!(r#"{{"propagate_baggage": false, "spans": {spans}}}"#);
+            let policy: TracePolicy = serde_json::from_str(&policy).unwrap();
+            let request = request(revision, meta, &[("baggage", "h=1")]);
+            let (seen, _) = Bench::new(policy, Sampler::AlwaysOn).send(request).await;
+            assert_eq!(header(&seen, "baggage"), None);
+            let body = std::str::from_utf8(&seen.body).unwrap();
+            assert!(!body.contains("b=2") && !body.contains("bagg"), "{body}");
+            assert!(body.contains(r#""a":1"#), "{body}");
+            assert_eq!(&seen.body[seen.call.arguments.clone().unwrap()], br#"{"city":"secret"}"#);
+            assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["params"]["name"], "weather");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_baggage_in_meta_no_byte_of_the_body_changes() {
+    let policy: TracePolicy = serde_json::from_str(r#"{"propagate_baggage": false}"#).unwrap();
+    let request = legacy(&[]);
+    let body = request.body.clone();
+    let (seen, _) = Bench::new(policy, Sampler::AlwaysOn).send(request).await;
+    // The very same bytes, not a copy.
+    assert_eq!(seen.body.as_ptr(), body.as_ptr());
+}
+
+#[tokio::test]
 async fn a_span_says_what_was_called_but_not_with_what() {
     let bench = Bench::traced();
     bench.send(legacy(&[("x-request-id", "r1")])).await;
@@ -355,32 +384,5 @@ async fn an_opened_stream_is_no_call() {
     assert!(bench.spans.get_finished_spans().unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_callers_request_id_goes_to_the_node_and_back() {
-    let (seen, answer) = Bench::traced().send(legacy(&[("x-request-id", "abc-1")])).await;
-    assert_eq!((header(&seen, "x-request-id"), answer[X_REQUEST_ID].to_str().unwrap()), (Some("abc-1"), "abc-1"));
-}
-
-#[tokio::test]
-async fn a_request_id_is_made_where_the_callers_is_missing_twofold_or_no_id() {
-    let long = "x".repeat(129);
-    for headers in [
-        vec![],
-        vec![("x-request-id", "a b")],
-        vec![("x-request-id", "")],
-        vec![("x-request-id", long.as_str())],
-        vec![("x-request-id", "a"), ("x-request-id", "b")],
-    ] {
-        let (seen, answer) = Bench::traced().send(legacy(&headers)).await;
-        let id = header(&seen, "x-request-id").unwrap();
-        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{headers:?}");
-        assert_eq!(answer[X_REQUEST_ID], id);
-    }
-}
-
-#[tokio::test]
-async fn a_policy_may_leave_request_ids_alone() {
-    let policy: TracePolicy = serde_json::from_str(r#"{"request_id": false}"#).unwrap();
-    let (seen, answer) = Bench::new(policy, Sampler::AlwaysOn).send(legacy(&[])).await;
-    assert_eq!((header(&seen, "x-request-id"), answer.get(X_REQUEST_ID)), (None, None));
-}
+#[path = "request_id_tests.rs"]
+mod request_ids;

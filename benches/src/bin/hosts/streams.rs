@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcp_guard::session::Profile;
 use mcp_guard_benches::Fault;
 use mcp_guard_sidecar::activity::Silence;
 use mcp_guard_sidecar::admission::Connections;
@@ -39,6 +40,7 @@ pub(crate) fn serve_per_core(address: SocketAddr, node: SocketAddr) -> Result<()
         connect_timeout: Duration::from_secs(1),
         first_byte_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(300),
+        profile: Profile::Standard,
     })?;
     let connections = connections();
     let mut server = host::server();

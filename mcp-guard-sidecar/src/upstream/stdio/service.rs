@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -26,6 +27,7 @@ use super::probe::probe;
 use super::registry::Registry;
 use super::session::{Asking, Listening, Session, gone, refuse};
 use super::spawner::Spawner;
+use crate::upstream::patience::patience;
 
 /// A node on standard input and output, served as Streamable HTTP. Clones are the same node.
 ///
@@ -161,7 +163,8 @@ impl Service<Request<Full<Bytes>>> for Stdio {
             };
             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             let accepts_events = answer::accepts_events(&head.headers);
-            dispatch(&inner, Incoming { call: &call, body, accepts_events }).await
+            let limit = patience(&head.extensions, inner.options.first_byte);
+            dispatch(&inner, Incoming { call: &call, body, accepts_events, limit }).await
         })
     }
 }
@@ -171,6 +174,8 @@ struct Incoming<'a> {
     call: &'a Call,
     body: Bytes,
     accepts_events: bool,
+    /// How long the node may take.
+    limit: Duration,
 }
 
 async fn dispatch(inner: &Inner, incoming: Incoming<'_>) -> Reply {
@@ -220,14 +225,16 @@ async fn initialize(inner: &Inner, incoming: Incoming<'_>) -> Reply {
 }
 
 async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
-    let Incoming { call, body, accepts_events } = incoming;
+    let Incoming { call, body, accepts_events, limit } = incoming;
     let session = inner.find(call)?;
     let line = line(inner, body.clone())?;
     let id = id(call)?;
-    // Progress comes as a stream, which not every client takes.
-    let progress_token = params(call, &body).filter(|_| accepts_events).and_then(progress_token);
-    let asking = Asking { id, progress_token, is_carrier: accepts_events };
-    let (waiting, start) = session.ask(asking, line, inner.options.first_byte).await?;
+    // What comes before the answer comes as a stream, which not every client takes, and of which the guard itself reads
+    // only the answer.
+    let is_carrier = accepts_events && !call.guards_own;
+    let progress_token = params(call, &body).filter(|_| is_carrier).and_then(progress_token);
+    let asking = Asking { id, progress_token, is_carrier };
+    let (waiting, start) = session.ask(asking, line, limit).await?;
     match start {
         Start::Message => Ok(answer::events(StdioBody::answer(waiting, id.into()))),
         Start::End(End::Answered(line)) => Ok(answer::json(StdioBody::whole(line))),
@@ -237,9 +244,9 @@ async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
 }
 
 async fn notify(inner: &Inner, incoming: Incoming<'_>) -> Reply {
-    let Incoming { call, body, .. } = incoming;
+    let Incoming { call, body, limit, .. } = incoming;
     let session = inner.find(call)?;
-    session.tell(line(inner, body.clone())?, inner.options.first_byte).await?;
+    session.tell(line(inner, body.clone())?, limit).await?;
     if call.method.is(Method::CANCELLED)
         && let Some(id) = params(call, &body).and_then(cancelled_id)
     {
@@ -255,7 +262,7 @@ async fn respond(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     if !session.converse(|conversation| conversation.take_asked(id)) {
         return Err(refuse(Reason::InvalidRequest, "the response answers no request of the node's"));
     }
-    session.tell(line, inner.options.first_byte).await?;
+    session.tell(line, incoming.limit).await?;
     Ok(answer::empty(StatusCode::ACCEPTED))
 }
 

@@ -1,0 +1,67 @@
+# `just` lists the recipes. CI calls the same ones, so green here is green there.
+
+_list:
+    @just --list
+
+# Formatting and lints; meant to stay under a minute
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Tests, by name if one is given, then doctests
+test name="":
+    cargo nextest run --workspace {{name}}
+    cargo test --workspace --doc
+
+# Review changed snapshots
+snap:
+    cargo insta review
+
+# The library without its adapters: no tokio, no tower, no HTTP
+core:
+    cargo check -p mcp-guard --no-default-features
+    ! cargo tree -p mcp-guard --no-default-features --edges normal --prefix none | grep -E '^(tokio|tower|http|hyper) '
+
+# The library with each feature by itself
+features:
+    cargo check -p mcp-guard --no-default-features
+    cargo check -p mcp-guard --no-default-features --features tower
+
+# Fuzz one target: message, config, schema, trace_context
+fuzz target seconds="60":
+    .ci/fuzz {{target}} {{seconds}}
+
+# Benches
+bench name="":
+    cargo bench --workspace {{name}}
+
+# What a small call costs through the guard, against nginx
+versus *args:
+    cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches
+    cargo run --release -p mcp-guard-benches --bin versus -- {{args}}
+
+# Documentation, warnings denied
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Licences, duplicate versions, sources
+deny:
+    cargo deny check bans licenses sources
+
+# Install the real programs that the tests talk to
+peers:
+    .ci/peers
+
+# A new decision record
+adr title:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    mkdir -p docs/adr
+    last=$(ls docs/adr | grep -Eo '^[0-9]{4}' | sort | tail -n 1 || true)
+    file=docs/adr/$(printf '%04d' $((10#${last:-0} + 1)))-$(echo '{{title}}' | tr 'A-Z ' 'a-z-' | tr -cd 'a-z0-9-').md
+    printf '# %s\n\n## Context\n\n## Decision\n\n## What we give up\n\n## How we would notice that we were wrong\n' '{{title}}' > "$file"
+    echo "$file"
+
+# All that a pull request has to pass
+ci:
+    .ci/run
