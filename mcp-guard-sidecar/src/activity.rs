@@ -108,7 +108,7 @@ impl Activity {
 
 /// Serves a connection until it ends, is silent for too long, or `ends` comes. Then it takes no more requests and
 /// answers those that it has.
-#[expect(clippy::manual_async_fn, reason = "says that it is `Send`, which is not found for a caller's lifetimes")]
+#[expect(clippy::manual_async_fn, reason = "its `Send` is not found for all the lifetimes in a caller's future")]
 pub(crate) fn serve<C>(
     connection: C,
     activity: Activity,

@@ -219,3 +219,17 @@ async fn a_probe_finds_out_whether_the_program_serves_and_leaves_no_child() {
     assert_eq!(node.probe().await, Health::Failing);
     until("the child is gone", || node.children() == 0).await;
 }
+
+#[tokio::test]
+async fn a_probe_that_is_never_answered_does_not_hold_up_the_end() {
+    // It reads, and says nothing but what it was told, which answers no request.
+    let node = mcp_guard_sidecar::upstream::stdio::Stdio::new(StdioOptions::new("cat"));
+    let probe = tokio::spawn({
+        let node = node.clone();
+        async move { node.probe().await }
+    });
+    until("its child runs", || node.children() == 1).await;
+    timeout(DEADLINE, node.shutdown()).await.unwrap();
+    assert_eq!(timeout(DEADLINE, probe).await.unwrap().unwrap(), Health::Unknown);
+    assert_eq!(node.children(), 0);
+}

@@ -21,16 +21,13 @@ pub(super) fn redact(value: Value) -> Value {
 }
 
 fn entry_redacted(key: String, value: Value) -> (String, Value) {
-    if key == "command"
-        && let Value::Array(words) = value
-    {
-        return (key, Value::Array(command_redacted(words)));
-    }
-    (key, redact(value))
+    let value = if key == "command" { command_redacted(value) } else { redact(value) };
+    (key, value)
 }
 
 /// The program, and how many arguments it has.
-fn command_redacted(mut words: Vec<Value>) -> Vec<Value> {
+fn command_redacted(words: Value) -> Value {
+    let Value::Array(mut words) = words else { return redact(words) };
     let arguments = words.len().saturating_sub(1);
     words.truncate(1);
     match arguments {
@@ -38,7 +35,7 @@ fn command_redacted(mut words: Vec<Value>) -> Vec<Value> {
         1 => words.push("<redacted: 1 argument>".into()),
         _ => words.push(format!("<redacted: {arguments} arguments>").into()),
     }
-    words
+    Value::Array(words)
 }
 
 fn url_redacted(text: &str) -> String {
