@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -18,13 +19,23 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tower::ServiceBuilder;
 
-/// A running upstream; it ends when this is dropped.
+/// A running upstream; when this is dropped, nobody listens any more and its connections are cut.
 #[derive(Debug)]
 pub struct Upstream {
     /// Where it listens.
     pub address: SocketAddr,
     shared: Arc<Shared>,
-    _stop: oneshot::Sender<()>,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.running.take() {
+            drop(stop);
+            // If it panicked, whoever waited for its answer has failed already.
+            let _ = thread.join();
+        }
+    }
 }
 
 struct Shared {
@@ -113,7 +124,7 @@ impl Upstream {
         let shared = Shared { calls: AtomicUsize::new(0), seen: Mutex::default(), gate: Semaphore::new(0), script };
         let shared = Arc::new(shared);
         let state = Arc::clone(&shared);
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
@@ -126,7 +137,7 @@ impl Upstream {
                 }
             });
         });
-        Self { address: told.recv().expect("it starts"), shared, _stop: stop }
+        Self { address: told.recv().expect("it starts"), shared, running: Some((stop, thread)) }
     }
 
     /// The URL of its MCP endpoint.
