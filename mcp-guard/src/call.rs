@@ -32,6 +32,8 @@ pub struct Call {
     pub subject: Option<Box<str>>,
     /// Whether the message came behind another in one HTTP request, a batch.
     pub later_member: bool,
+    /// Whether the guard itself asks, for what it needs to know.
+    pub guards_own: bool,
 }
 
 /// What sort of message a [`Call`] is.
@@ -65,6 +67,7 @@ impl Call {
             client: None,
             subject: None,
             later_member: false,
+            guards_own: false,
         }
     }
 

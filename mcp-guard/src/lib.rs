@@ -17,6 +17,7 @@
 pub mod call;
 pub mod limits;
 pub mod matcher;
+mod members;
 pub mod message;
 pub mod outcome;
 pub mod refusal;

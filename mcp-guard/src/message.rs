@@ -7,8 +7,6 @@
 //! key given twice on which parsers would disagree, an id that is neither a string nor an integer, a batch where
 //! the revision has none (`invalid_request`).
 
-mod members;
-
 use std::ops::Range;
 
 use memchr::memchr2;
@@ -17,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::call::{Call, Kind, Method};
 use crate::limits::{ID_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::members;
 use crate::refusal::{Reason, Refusal};
 use crate::revision::Revision;
 
@@ -346,7 +345,7 @@ fn parse_error(detail: impl Into<String>) -> Refusal {
 }
 
 /// What serde_json says of a text: no JSON, or JSON of another form.
-fn unreadable(error: &serde_json::Error) -> Refusal {
+pub(crate) fn unreadable(error: &serde_json::Error) -> Refusal {
     if error.is_data() {
         // serde_json names members here, never values.
         invalid(error.to_string().split(" at line ").next().unwrap_or_default())

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::client::{self, Reply};
@@ -157,15 +158,26 @@ fn children_of(pid: u32) -> Vec<u32> {
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
-/// A loopback address that nobody listens on.
+/// A loopback address that nobody listens on, nor will: no two are the same, and tests that run at once share none.
 ///
-/// # Panics
-///
-/// If there is none.
+/// A port that the system picks may be picked again before the guard listens there, for it or for a connection.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its address")
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let of_this_process = std::process::id().wrapping_mul(PORTS_EACH);
+    loop {
+        let next = of_this_process.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(next % PORTS).map_or(PORT_MIN, |offset| PORT_MIN + offset);
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return listener.local_addr().expect("its address");
+        }
+    }
 }
+
+/// Below what Linux gives to connections, 32768 to 60999.
+const PORT_MIN: u16 = 10_000;
+const PORTS: u32 = 20_000;
+/// More than one test needs; nextest runs each in a process of its own.
+const PORTS_EACH: u32 = 16;
 
 /// Asks `condition` again and again until it holds.
 ///

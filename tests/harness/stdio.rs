@@ -3,12 +3,13 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use mcp_guard::call::{Call, Kind, Method};
-use mcp_guard::middleware::UpstreamError;
+use mcp_guard::middleware::{CallDeadline, UpstreamError};
 use mcp_guard::revision::Revision;
 use mcp_guard_sidecar::upstream::stdio::{Stdio, StdioBody};
 use serde_json::{Value, json};
@@ -36,8 +37,17 @@ impl Client {
 
     /// Sends a call that was read already.
     pub async fn send(&self, call: Call, body: &str, accept: &str) -> Reply {
-        let request = Request::post("/mcp").header("accept", accept).extension(Arc::new(call));
-        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).expect("a request");
+        self.deliver(request(call, body, accept)).await
+    }
+
+    /// Sends `body` with the time by which its answer must have begun.
+    pub async fn post_until(&self, deadline: Instant, session: &str, body: &str) -> Reply {
+        let mut request = request(call(Some(session), body), body, "application/json, text/event-stream");
+        request.extensions_mut().insert(CallDeadline(deadline));
+        self.deliver(request).await
+    }
+
+    async fn deliver(&self, request: Request<Full<Bytes>>) -> Reply {
         self.node.clone().oneshot(request).await
     }
 
@@ -75,6 +85,11 @@ impl Client {
 /// A request that opens a session.
 pub const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25",
     "capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+
+fn request(call: Call, body: &str, accept: &str) -> Request<Full<Bytes>> {
+    let request = Request::post("/mcp").header("accept", accept).extension(Arc::new(call));
+    request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).expect("a request")
+}
 
 /// The facts about `body`, however wrong it is.
 pub fn call(session: Option<&str>, body: &str) -> Call {

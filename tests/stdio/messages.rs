@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use mcp_guard::call::Kind;
-use mcp_guard::middleware::UpstreamError;
+use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::refusal::Reason;
 use mcp_guard_tests::stdio::{bytes, call, is_stream, messages, next};
 use serde_json::json;
@@ -70,6 +70,21 @@ async fn what_the_node_says_of_its_own_accord_goes_to_the_open_stream() {
 }
 
 #[tokio::test]
+async fn what_the_node_says_while_the_guard_itself_asks_is_kept_for_the_client() {
+    let (client, _node) = node(|_| ());
+    let session = client.open().await;
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"spam","arguments":{"n":2}}}"#;
+    let mut own = call(Some(&session), body);
+    own.guards_own = true;
+    let response = client.send(own, body, "application/json, text/event-stream").await.unwrap();
+    assert!(!is_stream(&response));
+    let mut stream = client.without_body(Kind::Listen, &session).await.unwrap().into_body();
+    for step in 0..2 {
+        assert_eq!(next(&mut stream).await.unwrap()["params"]["data"], step);
+    }
+}
+
+#[tokio::test]
 async fn a_question_of_the_node_is_asked_and_its_answer_passed_on_once() {
     let (client, _node) = node(|_| ());
     let session = client.open().await;
@@ -113,6 +128,20 @@ async fn an_id_in_flight_is_refused_also_when_its_client_gave_up() {
     assert_eq!(reason(client.call(&session, &json!(7), "echo", json!({})).await), Reason::InvalidRequest);
     let other = client.call(&session, &json!("7"), "echo", json!({"text": "a string is another id"})).await;
     assert!(other.is_ok());
+}
+
+#[tokio::test]
+async fn a_deadline_takes_the_place_of_the_time_to_the_first_byte() {
+    let (client, _node) = node(|options| options.first_byte = Duration::from_millis(1));
+    let session = client.open().await;
+    let tool = |id: u8, name: &str| {
+        let params = json!({"name": name, "arguments": {"n": 50}});
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
+    };
+    let patient = client.post_until(clock::now() + DEADLINE, &session, &tool(1, "sleep")).await;
+    assert_eq!(patient.unwrap().status(), 200);
+    let late = client.post_until(clock::now(), &session, &tool(2, "silent")).await;
+    assert!(matches!(late, Err(UpstreamError::TimedOut(_))), "{late:?}");
 }
 
 #[tokio::test]

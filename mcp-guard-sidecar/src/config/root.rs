@@ -87,6 +87,7 @@ impl Config {
         let mut problems = Vec::new();
         problems.extend(listener_problems(&spec));
         problems.extend(upstream_problem(&spec.upstreams));
+        problems.extend(cost_problems(&spec.guard));
         if problems.is_empty() { Ok(Self(spec)) } else { Err(problems) }
     }
 
@@ -164,6 +165,13 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let takes = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
     let is_same = one.ip() == other.ip() || takes(one.ip(), other.ip()) || takes(other.ip(), one.ip());
     is_same && one.port() == other.port() && one.port() != 0
+}
+
+/// Tools whose calls cost more than a rate limit ever allows, each by itself.
+fn cost_problems(guard: &GuardConfig) -> Vec<(KeyPath, String)> {
+    let path = |index| KeyPath::root().key("guard").key("tools").index(index).key("cost");
+    let checks = guard.tools.iter().map(|tool| guard.rate_limits.check_costs(std::slice::from_ref(tool))).enumerate();
+    checks.filter_map(|(index, check)| Some((path(index), check.err()?.to_string()))).collect()
 }
 
 fn upstream_problem(upstreams: &[Upstream]) -> Option<(KeyPath, String)> {

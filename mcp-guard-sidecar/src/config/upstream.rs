@@ -21,7 +21,8 @@ pub struct Upstream {
     pub target: Target,
     /// Which known quirks the node has.
     pub profile: Profile,
-    /// Most connections to the node at once. Has no meaning for stdio.
+    /// Most connections to the node for calls at once; streams that only listen may have as many again. Has no meaning
+    /// for stdio.
     pub connections: NonZeroUsize,
     /// How long its steps may take.
     pub timeouts: Timeouts,
@@ -80,7 +81,8 @@ struct UpstreamSpec {
     /// Which known quirks the node has.
     #[serde(default)]
     profile: Profile,
-    /// Most connections to the node at once. Has no meaning beside `command`.
+    /// Most connections to the node for calls at once; streams that only listen may have as many again. Has no meaning
+    /// beside `command`.
     #[serde(default = "connections")]
     connections: NonZeroUsize,
     /// How long its steps may take.

@@ -23,6 +23,7 @@ pub fn http(upstream: &Upstream, uri: &Uri) -> HttpOptions {
         connect_timeout: upstream.timeouts.connect(),
         first_byte_timeout: upstream.timeouts.first_byte(),
         idle_timeout: upstream.timeouts.idle(),
+        profile: upstream.profile,
     }
 }
 

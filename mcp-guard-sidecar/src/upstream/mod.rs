@@ -2,4 +2,5 @@
 
 pub mod from_config;
 pub mod http;
+mod patience;
 pub mod stdio;

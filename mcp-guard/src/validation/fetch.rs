@@ -38,6 +38,7 @@ pub(super) fn request(caller: &McpRequest, meta: Option<&Value>, number: u64, cu
     call.session.clone_from(&caller.call.session);
     call.client = caller.call.client;
     call.subject.clone_from(&caller.call.subject);
+    call.guards_own = true;
     let mut request = caller.clone();
     request.head = Arc::new(head(&caller.head, call.revision));
     request.body = Bytes::from(body);
@@ -125,7 +126,7 @@ mod tests {
     fn a_list_is_asked_for_in_the_session_and_with_the_credentials_of_the_caller() {
         let list = request(&caller(Revision::V2025_11_25), Some(&json!({"progressToken": 1})), 3, None);
         assert_eq!(list.body, r#"{"jsonrpc":"2.0","id":"mcp-guard-list-3","method":"tools/list","params":{}}"#);
-        assert_eq!(list.call.session.as_deref(), Some("s"));
+        assert_eq!((list.call.session.as_deref(), list.call.guards_own), (Some("s"), true));
         let names: Vec<_> = list.head.headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["authorization", "mcp-session-id"]);
     }

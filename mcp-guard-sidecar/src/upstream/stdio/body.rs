@@ -1,13 +1,15 @@
-//! The body of an answer: a JSON message, or a stream of them.
+//! The body of an answer: a JSON message, or a stream of them with a sign of life now and then.
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use mcp_guard::middleware::UpstreamError;
+use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::session::End;
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use super::outbox::Event;
 use super::session::{Listening, Waiting};
@@ -26,7 +28,15 @@ struct Stream<S> {
     /// The id of the request that is answered, as JSON text.
     id: Box<str>,
     is_over: bool,
+    sign_of_life: Interval,
 }
+
+/// From one sign of life to the next, on a stream that says nothing else. A client that vanished is noticed by it, and
+/// proxies, which commonly end what is silent for 60 s or 30 s, keep the stream open.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(25);
+
+/// A comment, which no client takes for a message.
+const COMMENT: &[u8] = b":\n\n";
 
 impl StdioBody {
     pub(super) fn whole(bytes: Bytes) -> Self {
@@ -34,22 +44,36 @@ impl StdioBody {
     }
 
     pub(super) fn answer(waiting: Waiting, id: Box<str>) -> Self {
-        Self(Inner::Answer(Box::new(Stream { source: waiting, id, is_over: false })))
+        Self(Inner::Answer(Box::new(Stream::new(waiting, id))))
     }
 
     pub(super) fn listen(listening: Listening) -> Self {
-        Self(Inner::Listen(Box::new(Stream { source: listening, id: "null".into(), is_over: false })))
+        Self(Inner::Listen(Box::new(Stream::new(listening, "null".into()))))
     }
 }
 
 type Next = Option<Result<Frame<Bytes>, UpstreamError>>;
 
 impl<S> Stream<S> {
-    fn poll(&mut self, poll_next: impl FnOnce(&S) -> Poll<Event>) -> Poll<Next> {
+    fn new(source: S, id: Box<str>) -> Self {
+        let mut sign_of_life = interval_at((clock::now() + SIGN_OF_LIFE).into(), SIGN_OF_LIFE);
+        // A client that reads late needs one sign, not all that it missed.
+        sign_of_life.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { source, id, is_over: false, sign_of_life }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll_next: impl FnOnce(&S, &mut Context<'_>) -> Poll<Event>,
+    ) -> Poll<Next> {
         if self.is_over {
             return Poll::Ready(None);
         }
-        let line = match ready!(poll_next(&self.source)) {
+        let Poll::Ready(said) = poll_next(&self.source, cx) else {
+            return self.sign_of_life.poll_tick(cx).map(|_| Some(Ok(Frame::data(Bytes::from_static(COMMENT)))));
+        };
+        let line = match said {
             Event::Message(message) => message.line,
             Event::End(end) => {
                 self.is_over = true;
@@ -95,8 +119,8 @@ impl Body for StdioBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
         match &mut self.0 {
             Inner::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Inner::Answer(stream) => stream.poll(|waiting| waiting.outbox().poll_next(cx)),
-            Inner::Listen(stream) => stream.poll(|listening| listening.outbox().poll_next(cx)),
+            Inner::Answer(stream) => stream.poll(cx, |waiting, cx| waiting.outbox().poll_next(cx)),
+            Inner::Listen(stream) => stream.poll(cx, |listening, cx| listening.outbox().poll_next(cx)),
         }
     }
 
@@ -123,5 +147,36 @@ impl fmt::Debug for StdioBody {
             Inner::Answer(_) => "StdioBody::Answer",
             Inner::Listen(_) => "StdioBody::Listen",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use mcp_guard::session::{Profile, SessionId};
+    use tokio::time::timeout;
+
+    use super::super::session::Session;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_shows_that_it_lives() {
+        let (session, _lines) = Session::new(SessionId::from_bits(1), Profile::Standard);
+        let mut body = StdioBody::listen(Listening::new(session).unwrap());
+        let start = clock::now();
+        for sign in 1..4 {
+            let frame = body.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), COMMENT);
+            assert_eq!((clock::now() - start).as_secs(), sign * 25);
+        }
+        assert!(timeout(Duration::from_secs(24), body.frame()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_follows_the_end_of_a_stream() {
+        let (session, _lines) = Session::new(SessionId::from_bits(1), Profile::Standard);
+        let mut body = StdioBody::listen(Listening::new(session.clone()).unwrap());
+        session.end();
+        assert!(timeout(Duration::from_secs(60), body.frame()).await.unwrap().is_none());
     }
 }

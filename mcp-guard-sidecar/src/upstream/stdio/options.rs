@@ -24,7 +24,7 @@ pub struct StdioOptions {
     pub children_max: NonZeroUsize,
     /// How long a child may take to answer `initialize`; default 10 s.
     pub start_timeout: Duration,
-    /// How long a call may wait for the first message of its answer; default 30 s.
+    /// How long a call may wait for the first message of its answer, where the request has no deadline; default 30 s.
     pub first_byte: Duration,
     /// How long a session may be silent; default 1 h.
     pub session_idle: Duration,

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -14,7 +15,7 @@ use mcp_guard::middleware::UpstreamError;
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::revision::Revision;
 use mcp_guard::session::{End, SessionId, cancelled_id, one_line, progress_token};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower::Service;
 
 use super::answer;
@@ -26,6 +27,7 @@ use super::probe::probe;
 use super::registry::Registry;
 use super::session::{Asking, Listening, Session, gone, refuse};
 use super::spawner::Spawner;
+use crate::upstream::patience::patience;
 
 /// A node on standard input and output, served as Streamable HTTP. Clones are the same node.
 ///
@@ -42,6 +44,7 @@ pub(super) struct Inner {
     /// One for each child, from before it starts until it is gone.
     pub(super) places: Arc<Semaphore>,
     health: AtomicU8,
+    is_ending: watch::Sender<bool>,
 }
 
 /// What the last child to be started says about the node.
@@ -61,6 +64,12 @@ impl Inner {
         self.health.store(health as u8, Ordering::Relaxed);
     }
 
+    /// Waits until the node is shut down.
+    pub(super) async fn ends(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.is_ending.subscribe().wait_for(|is_ending| *is_ending).await;
+    }
+
     fn find(&self, call: &Call) -> Result<Arc<Session>, UpstreamError> {
         let Some(id) = call.session.as_deref() else {
             return Err(refuse(Reason::InvalidRequest, "`Mcp-Session-Id` missing"));
@@ -78,6 +87,7 @@ impl Stdio {
             spawner: Spawner::new(children_max),
             places: Arc::new(Semaphore::new(children_max)),
             health: AtomicU8::new(Health::Unknown as u8),
+            is_ending: watch::Sender::new(false),
             options,
         };
         Self { inner: Arc::new(inner) }
@@ -89,6 +99,7 @@ impl Stdio {
     /// Drain before: calls in flight fail.
     pub async fn shutdown(&self) {
         self.inner.registry.drain();
+        self.inner.is_ending.send_replace(true);
         let all = u32::try_from(self.inner.options.children_max.get()).unwrap_or(u32::MAX);
         // Children that are still starting give their places back too. The semaphore is never closed.
         let _ = self.inner.places.acquire_many(all).await;
@@ -152,7 +163,8 @@ impl Service<Request<Full<Bytes>>> for Stdio {
             };
             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             let accepts_events = answer::accepts_events(&head.headers);
-            dispatch(&inner, Incoming { call: &call, body, accepts_events }).await
+            let limit = patience(&head.extensions, inner.options.first_byte);
+            dispatch(&inner, Incoming { call: &call, body, accepts_events, limit }).await
         })
     }
 }
@@ -162,6 +174,8 @@ struct Incoming<'a> {
     call: &'a Call,
     body: Bytes,
     accepts_events: bool,
+    /// How long the node may take.
+    limit: Duration,
 }
 
 async fn dispatch(inner: &Inner, incoming: Incoming<'_>) -> Reply {
@@ -211,14 +225,16 @@ async fn initialize(inner: &Inner, incoming: Incoming<'_>) -> Reply {
 }
 
 async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
-    let Incoming { call, body, accepts_events } = incoming;
+    let Incoming { call, body, accepts_events, limit } = incoming;
     let session = inner.find(call)?;
     let line = line(inner, body.clone())?;
     let id = id(call)?;
-    // Progress comes as a stream, which not every client takes.
-    let progress_token = params(call, &body).filter(|_| accepts_events).and_then(progress_token);
-    let asking = Asking { id, progress_token, is_carrier: accepts_events };
-    let (waiting, start) = session.ask(asking, line, inner.options.first_byte).await?;
+    // What comes before the answer comes as a stream, which not every client takes, and of which the guard itself reads
+    // only the answer.
+    let is_carrier = accepts_events && !call.guards_own;
+    let progress_token = params(call, &body).filter(|_| is_carrier).and_then(progress_token);
+    let asking = Asking { id, progress_token, is_carrier };
+    let (waiting, start) = session.ask(asking, line, limit).await?;
     match start {
         Start::Message => Ok(answer::events(StdioBody::answer(waiting, id.into()))),
         Start::End(End::Answered(line)) => Ok(answer::json(StdioBody::whole(line))),
@@ -228,9 +244,9 @@ async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
 }
 
 async fn notify(inner: &Inner, incoming: Incoming<'_>) -> Reply {
-    let Incoming { call, body, .. } = incoming;
+    let Incoming { call, body, limit, .. } = incoming;
     let session = inner.find(call)?;
-    session.tell(line(inner, body.clone())?, inner.options.first_byte).await?;
+    session.tell(line(inner, body.clone())?, limit).await?;
     if call.method.is(Method::CANCELLED)
         && let Some(id) = params(call, &body).and_then(cancelled_id)
     {
@@ -246,7 +262,7 @@ async fn respond(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     if !session.converse(|conversation| conversation.take_asked(id)) {
         return Err(refuse(Reason::InvalidRequest, "the response answers no request of the node's"));
     }
-    session.tell(line, inner.options.first_byte).await?;
+    session.tell(line, incoming.limit).await?;
     Ok(answer::empty(StatusCode::ACCEPTED))
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::outbox::{Outbox, Start};
+use crate::upstream::patience::timed_out;
 
 /// Lines that wait for a child to read them. More calls wait outside, holding their place in line.
 const LINES_MAX: usize = 8;
@@ -93,7 +94,7 @@ impl Session {
         });
         match exchange.await {
             Ok(start) => start.map(|start| (waiting, start)),
-            Err(_) if waiting.is_sent => Err(UpstreamError::TimedOut(limit)),
+            Err(_) if waiting.is_sent => Err(timed_out(limit)),
             Err(_) => Err(UpstreamError::Unavailable("the node does not read its input".into())),
         }
     }

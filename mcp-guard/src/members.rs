@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::unreadable;
+use crate::message::unreadable;
 use crate::refusal::Refusal;
 
 /// Reads the members called `names` of the object `text`. `null` is a value, not absence.
@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 /// that differs from a wanted name only in case or in a trailing NUL: some parsers (Go's `encoding/json`, before
 /// CVE-2026-27896 was mended in MCP's own SDK) take them for the same, and would act on another message than was
 /// judged.
-pub(super) fn read<'a, const N: usize>(
+pub(crate) fn read<'a, const N: usize>(
     text: &'a str,
     names: &'static [&'static str; N],
 ) -> Result<[Option<&'a RawValue>; N], Refusal> {

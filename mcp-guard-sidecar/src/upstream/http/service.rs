@@ -1,0 +1,211 @@
+//! The service: which connection a call goes over, and what becomes of it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Request, Response, Uri, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use mcp_guard::call::{Call, Kind, Method};
+use mcp_guard::middleware::UpstreamError;
+use mcp_guard::refusal::{Reason, Refusal};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower::Service;
+
+use super::body::PooledBody;
+use super::headers::{join_cookies, strip_hop_by_hop};
+use super::options::HttpOptions;
+use super::pool::{Connection, Pool, Pools};
+use super::quirks;
+use super::slots::Slot;
+use crate::upstream::patience::{patience, timed_out};
+
+/// A node and the connections to it. Pools made with [`HttpUpstream::another_pool`] share the bounds.
+#[derive(Clone, Debug)]
+pub struct HttpUpstream {
+    shared: Arc<Shared>,
+    pool: Arc<Pool>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: HttpOptions,
+    host: HeaderValue,
+    target: Uri,
+    pools: Arc<Pools>,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Call,
+    /// A stream that lasts as long as the client likes.
+    Listening,
+}
+
+impl HttpUpstream {
+    /// A node with an empty pool.
+    ///
+    /// # Errors
+    ///
+    /// If authority or path cannot stand in a request.
+    pub fn new(options: HttpOptions) -> Result<Self, http::Error> {
+        let host = HeaderValue::try_from(&options.authority)?;
+        let target = Uri::try_from(&options.path)?;
+        let pools = Pools::new(options.connections_max, options.idle_timeout);
+        let pool = pools.add();
+        Ok(Self { shared: Arc::new(Shared { options, host, target, pools }), pool })
+    }
+
+    /// The same node with a pool for another runtime.
+    #[must_use]
+    pub fn another_pool(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), pool: self.shared.pools.add() }
+    }
+
+    async fn exchange(self, request: Request<Full<Bytes>>) -> Result<Response<PooledBody>, UpstreamError> {
+        let call = request.extensions().get::<Arc<Call>>().cloned();
+        let purpose = call.as_deref().map_or(Purpose::Call, Purpose::of);
+        let limit = patience(request.extensions(), self.shared.options.first_byte_timeout);
+        let request = quirks::to_node(self.shared.options.profile, call.as_deref(), request).await?;
+        let mut request = self.outgoing(request);
+        loop {
+            let (mut connection, is_kept) = self.connection(purpose).await?;
+            match send(&mut connection, request, limit).await {
+                Ok(response) => return Ok(self.hand_out(connection, response)),
+                // A kept connection may have been closed by the node; whatever was not sent goes to the next one.
+                Err(Unsent::Request(unsent)) if is_kept => request = *unsent,
+                Err(Unsent::Request(_)) => {
+                    return Err(UpstreamError::Unavailable("it closed the connection".into()));
+                }
+                Err(Unsent::Nothing(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// The request as the node sees it.
+    fn outgoing(&self, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+        *request.uri_mut() = self.shared.target.clone();
+        *request.version_mut() = Version::HTTP_11;
+        strip_hop_by_hop(request.headers_mut());
+        join_cookies(request.headers_mut());
+        request.headers_mut().insert(header::HOST, self.shared.host.clone());
+        *request.extensions_mut() = http::Extensions::new();
+        request
+    }
+
+    /// A connection with a place of its kind, and whether it was kept from an earlier call.
+    async fn connection(&self, purpose: Purpose) -> Result<(Connection, bool), UpstreamError> {
+        let own_place = match purpose {
+            Purpose::Call => None,
+            Purpose::Listening => Some(self.shared.pools.place_for_stream().ok_or_else(|| self.full(purpose))?),
+        };
+        if let Some(mut connection) = self.pool.take().await {
+            if let Some(place) = own_place {
+                connection.slot = place;
+            }
+            return Ok((connection, true));
+        }
+        let place = own_place.or_else(|| self.shared.pools.place_for_call()).ok_or_else(|| self.full(purpose))?;
+        Ok((self.connect(place).await?, false))
+    }
+
+    /// The refusal at a bound of the guard's own, which says nothing about the node.
+    fn full(&self, purpose: Purpose) -> UpstreamError {
+        let what = match purpose {
+            Purpose::Call => "connections",
+            Purpose::Listening => "connections for streams",
+        };
+        let detail = format!("all {} {what} are in use", self.shared.pools.places());
+        UpstreamError::Refused(Box::new(Refusal::new(Reason::UpstreamUnavailable, detail).retry_after(WAIT)))
+    }
+
+    async fn connect(&self, place: Slot) -> Result<Connection, UpstreamError> {
+        let options = &self.shared.options;
+        let unavailable = |text: String| UpstreamError::Unavailable(text);
+        let stream = match timeout(options.connect_timeout, TcpStream::connect(&options.authority)).await {
+            Err(_) => return Err(unavailable(format!("no connection within {:?}", options.connect_timeout))),
+            Ok(Err(error)) => return Err(unavailable(format!("no connection: {}", error.kind()))),
+            Ok(Ok(stream)) => stream,
+        };
+        // A call is one write; waiting for more to come would only delay it.
+        stream.set_nodelay(true).map_err(|error| unavailable(error.to_string()))?;
+        let (sender, driver) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| unavailable(error.to_string()))?;
+        tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::debug!(%error, "upstream connection ended");
+            }
+        });
+        Ok(Connection { sender, slot: place })
+    }
+
+    fn hand_out(&self, connection: Connection, response: Response<Incoming>) -> Response<PooledBody> {
+        let (mut head, body) = response.into_parts();
+        strip_hop_by_hop(&mut head.headers);
+        head.version = Version::HTTP_11;
+        Response::from_parts(head, PooledBody::new(body, connection, Arc::clone(&self.pool)))
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.pool.len()
+    }
+}
+
+/// When to try again at a bound: calls and streams end all the time.
+const WAIT: Duration = Duration::from_secs(1);
+
+impl Purpose {
+    fn of(call: &Call) -> Self {
+        match call.kind {
+            Kind::Listen => Self::Listening,
+            Kind::Request if call.method.is(Method::SUBSCRIPTIONS_LISTEN) => Self::Listening,
+            Kind::Request | Kind::Notification | Kind::Response | Kind::End => Self::Call,
+        }
+    }
+}
+
+/// What is left when a request could not be sent.
+enum Unsent {
+    /// Nothing was written: the request may be sent again.
+    Request(Box<Request<Full<Bytes>>>),
+    /// Something was, or may have been.
+    Nothing(UpstreamError),
+}
+
+async fn send(
+    connection: &mut Connection,
+    request: Request<Full<Bytes>>,
+    limit: Duration,
+) -> Result<Response<Incoming>, Unsent> {
+    match timeout(limit, connection.sender.try_send_request(request)).await {
+        Err(_) => Err(Unsent::Nothing(timed_out(limit))),
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(mut error)) => Err(match error.take_message() {
+            Some(request) => Unsent::Request(Box::new(request)),
+            None => Unsent::Nothing(UpstreamError::Failed(error.into_error().to_string())),
+        }),
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for HttpUpstream {
+    type Response = Response<PooledBody>;
+    type Error = UpstreamError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, UpstreamError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        Box::pin(self.clone().exchange(request))
+    }
+}
