@@ -1,60 +1,67 @@
-# The steps of CI, one by one; .ci/run is all of them.
+# `just` lists the recipes. CI calls the same ones, so green here is green there.
 
-# Lists the recipes.
-default:
+_list:
     @just --list
 
-# Formatting, lints, and the rules on the repository's own text.
+# Formatting and lints; meant to stay under a minute
 check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
-    cargo nextest run -p mcp-guard-tests --test tidy
 
-# All tests, or those whose name contains `name`; then the examples in the documentation.
+# Tests, by name if one is given, then doctests
 test name="":
-    .ci/setup
     cargo nextest run --workspace {{name}}
-    cargo test --doc --workspace --quiet
+    cargo test --workspace --doc
 
-# The real programs that the tests talk to.
-peers:
-    .ci/peers
-
-# Looks through changed snapshots and reference pages.
+# Review changed snapshots
 snap:
-    UPDATE=1 INSTA_UPDATE=always cargo nextest run --workspace -E 'test(reference) + test(/mistake/)'
-    git diff --stat
+    cargo insta review
 
-# The decisions without their adapters: no tokio, no tower, no http.
+# The library without its adapters: no tokio, no tower, no HTTP
 core:
     cargo check -p mcp-guard --no-default-features
-    ! cargo tree -p mcp-guard --no-default-features -e normal | grep -E '^[^a-z]*(tokio|tower|http) v'
+    ! cargo tree -p mcp-guard --no-default-features --edges normal --prefix none | grep -E '^(tokio|tower|http|hyper) '
 
-# One fuzz target, or all of them.
-fuzz seconds="15" target="":
-    .ci/fuzz {{seconds}} {{target}}
+# The library with each feature by itself
+features:
+    cargo check -p mcp-guard --no-default-features
+    cargo check -p mcp-guard --no-default-features --features tower
 
-# What a small call costs through the guard, against nginx.
+# Fuzz one target: message, config, schema, trace_context
+fuzz target seconds="60":
+    .ci/fuzz {{target}} {{seconds}}
+
+# Benches
+bench name="":
+    cargo bench --workspace {{name}}
+
+# What a small call costs through the guard, against nginx
 versus *args:
     cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches
     cargo run --release -p mcp-guard-benches --bin versus -- {{args}}
 
-# The hot pieces, one by one.
-bench name="":
-    cargo bench -p mcp-guard-benches {{name}}
-
-# The documentation, broken links denied.
+# Documentation, warnings denied
 doc:
-    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Licences, duplicate versions and sources of the dependencies.
+# Licences, duplicate versions, sources
 deny:
-    cargo deny --config .deny.toml check bans licenses sources
+    cargo deny check bans licenses sources
 
-# A new decision record from the template.
+# Install the real programs that the tests talk to
+peers:
+    .ci/peers
+
+# A new decision record
 adr title:
-    cp docs/adr/0000-template.md "docs/adr/$(printf '%04d' $(( $(ls docs/adr | tail -1 | cut -c1-4 | sed 's/^0*//') + 1 )))-$(echo '{{title}}' | tr ' A-Z' '-a-z').md"
+    #!/usr/bin/env bash
+    set -euo pipefail
+    mkdir -p docs/adr
+    last=$(ls docs/adr | grep -Eo '^[0-9]{4}' | sort | tail -n 1 || true)
+    file=docs/adr/$(printf '%04d' $((10#${last:-0} + 1)))-$(echo '{{title}}' | tr 'A-Z ' 'a-z-' | tr -cd 'a-z0-9-').md
+    printf '# %s\n\n## Context\n\n## Decision\n\n## What we give up\n\n## How we would notice that we were wrong\n' '{{title}}' > "$file"
+    echo "$file"
 
-# All that a pull request has to pass.
+# All that a pull request has to pass
 ci:
     .ci/run

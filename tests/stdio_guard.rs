@@ -139,3 +139,28 @@ fn sigterm_ends_the_children_and_the_guard() {
 fn is_running(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
+
+/// The soft limit of open files of a process, as the kernel writes it.
+fn open_files(pid: u32) -> (String, String) {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let mut words = line.split_whitespace().skip(3).map(str::to_owned);
+    (words.next().unwrap(), words.next().unwrap())
+}
+
+#[test]
+fn the_guard_raises_its_limit_of_open_files_and_not_that_of_its_children() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("guard");
+    std::fs::write(&script, format!("#!/bin/sh\nulimit -Sn 512\nexec {PROGRAM} \"$@\"\n")).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = json!({"version": 1, "upstreams": [{"command": [NODE]}]});
+    let guard = Guard::with_config(script.to_str().unwrap(), &config.to_string());
+    let (soft, hard) = open_files(guard.pid());
+    assert_eq!(soft, hard);
+    open(&guard);
+    let children = guard.children();
+    assert!(!children.is_empty());
+    assert!(children.iter().all(|child| open_files(*child).0 == "512"));
+}

@@ -40,7 +40,7 @@ fn prove_validation(address: SocketAddr) -> Result<(), Fault> {
     stream.write_all(echo::wrong_call(address).as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    if answer.contains(r#""isError":true"#) && answer.contains("/arguments/text") {
+    if answer.contains(r#""isError":true"#) && answer.contains("/text") {
         return Ok(());
     }
     Err(format!("wrong arguments were not refused: {answer}").into())

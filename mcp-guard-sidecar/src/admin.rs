@@ -8,22 +8,19 @@ use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
-use pingora::apps::ServerApp;
-use pingora::protocols::Stream;
-use pingora::server::ShutdownWatch;
 use serde_json::{Value, json};
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::GlobalKeyExtractor;
 
+use crate::admin_door;
 use crate::drain::Drain;
 use crate::health::Health;
+use crate::memory::Memory;
 
 /// What the endpoints tell about.
 #[derive(Clone)]
@@ -32,6 +29,8 @@ pub struct Admin {
     pub drain: Drain,
     /// Whether the node is well.
     pub health: Arc<Health>,
+    /// Whether there is enough memory.
+    pub memory: Arc<Memory>,
     /// Renders the metrics page.
     pub metrics: PrometheusHandle,
     /// The effective config, secrets redacted.
@@ -62,6 +61,7 @@ impl Admin {
             .route("/config", get(config))
             .route("/status", get(status))
             .merge(actions())
+            .layer(from_fn(admin_door::admit))
             .with_state(self)
     }
 }
@@ -92,11 +92,13 @@ async fn live() -> Response {
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
-    let draining = admin.drain.is_draining();
+    let draining = admin.drain.is_leaving();
     let upstream = admin.health.report();
     let checks = json!({
         "drain": if draining { "draining" } else { "accepting" },
         "upstream": upstream.why,
+        // It is told, but does not count: were all that are short of memory taken out, the rest would follow them.
+        "memory": if admin.memory.sheds() { "above its limit: new calls are refused" } else { "enough" },
     });
     report(!draining && upstream.healthy, &checks)
 }
@@ -124,7 +126,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
     let upstream = admin.health.report();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "draining": admin.drain.is_draining(),
+        "draining": admin.drain.is_leaving(),
         "connections": admin.drain.connections(),
         "upstream": {"healthy": upstream.healthy, "why": upstream.why},
     }))
@@ -134,36 +136,4 @@ async fn drain(State(admin): State<Admin>) -> Response {
     admin.drain.begin();
     (StatusCode::ACCEPTED, Json(json!({"status": "draining", "connections": admin.drain.connections()})))
         .into_response()
-}
-
-/// Serves the endpoints on a listener of pingora's.
-pub struct AdminApp {
-    router: Router,
-    builder: auto::Builder<TokioExecutor>,
-}
-
-impl AdminApp {
-    /// Serves `router`.
-    pub fn new(router: Router) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-        Self { router, builder }
-    }
-}
-
-impl fmt::Debug for AdminApp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdminApp")
-    }
-}
-
-#[async_trait::async_trait]
-impl ServerApp for AdminApp {
-    async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        let service = TowerToHyperService::new(self.router.clone());
-        if let Err(error) = self.builder.serve_connection(TokioIo::new(stream), service).await {
-            tracing::debug!(%error, "admin connection ended");
-        }
-        None
-    }
 }

@@ -1,100 +1,80 @@
 //! One accepted stream, served by hyper with the guard stack.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
+use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use mcp_guard::middleware::Client;
-use mcp_guard::refusal::{Reason, Refusal};
-use metrics::{counter, gauge};
+use mcp_guard::refusal::Reason;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tower::Service;
 
-use crate::drain::{Drain, Ticket};
-
-/// How many connections there may be, counted over all listeners and cores.
-#[derive(Clone, Debug)]
-pub struct Connections {
-    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    drain: Drain,
-    max: usize,
-    per_client_max: usize,
-}
-
-impl Connections {
-    /// At most `max` connections, `per_client_max` of one address. The table of addresses is bounded by `max` too.
-    pub fn new(drain: Drain, max: usize, per_client_max: usize) -> Self {
-        Self { counts: Arc::default(), drain, max, per_client_max }
-    }
-
-    fn admit(&self, client: IpAddr) -> Option<Admission> {
-        if self.drain.connections() >= self.max {
-            return None;
-        }
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(client).or_default();
-        if *count >= self.per_client_max {
-            return None;
-        }
-        *count += 1;
-        gauge!("mcp_guard_connections").increment(1.0);
-        Some(Admission { connections: self.clone(), client, _ticket: self.drain.connection() })
-    }
-}
-
-/// A connection that was let in.
-struct Admission {
-    connections: Connections,
-    client: IpAddr,
-    _ticket: Ticket,
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        gauge!("mcp_guard_connections").decrement(1.0);
-        let mut counts = self.connections.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.client);
-            }
-        }
-    }
-}
+use crate::activity::{self, Activity, Silence};
+use crate::admission::{Connections, Place};
+use crate::memory::Memory;
+use crate::served::Served;
 
 /// Serves connections with `service`.
 pub struct GuardApp<S> {
     service: S,
     builder: auto::Builder<TokioExecutor>,
     connections: Connections,
+    silence: Silence,
+    memory: Arc<Memory>,
+    beats: Once,
 }
 
 impl<S> GuardApp<S> {
-    /// Heads of requests must come within `header_timeout`.
-    pub fn new(service: S, connections: Connections, header_timeout: Duration) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
-        Self { service, builder, connections }
+    /// Serves as many as `connections` lets in, each until it is silent for longer than `silence` says, and no new calls
+    /// while `memory` sheds.
+    pub fn new(service: S, connections: Connections, silence: Silence, memory: Arc<Memory>) -> Self {
+        Self { service, builder: builder(), connections, silence, memory, beats: Once::new() }
     }
+}
+
+/// Keeps an alarm of the runtime's near.
+///
+/// Each call sets alarms of some seconds. One that comes before all others makes tokio write to its own wake-up
+/// descriptor, also from the thread that would be woken: a system call and an empty turn, nearly every call of a guard
+/// with little to do. A beat is always due first.
+async fn beat() {
+    loop {
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
+/// Shorter than what calls wait for, and too long to keep a core awake.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// HTTP/1 and HTTP/2, as all listeners speak them.
+pub(crate) fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // `Activity` ends silent connections.
+    builder.http1().header_read_timeout(None);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
 }
 
 /// HTTP/2 streams of one connection; RFC 9113 advises no fewer than 100.
 const STREAMS_MAX: u32 = 128;
+
+/// How often a client of HTTP/2 is asked whether it is still there, and how long it may take to answer.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<S> fmt::Debug for GuardApp<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -111,140 +91,58 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
+        self.beats.call_once(|| drop(tokio::spawn(beat())));
         let peer = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().map(|a| a.ip()));
         let client = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let admission = self.connections.admit(client);
-        if admission.is_none() {
-            counter!("mcp_guard_refusals_total", "reason" => Reason::TooManyConnections.as_str()).increment(1);
-        }
-        let served = Served {
-            service: self.service.clone(),
-            client,
-            drain: self.connections.drain.clone(),
-            refuse: admission.is_none(),
-        };
-        let connection = self.builder.serve_connection(TokioIo::new(stream), served);
-        let mut connection = std::pin::pin!(connection);
-        // A connection that came too late stays open for the one answer that says so.
-        let turned_away = self.connections.drain.is_draining();
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = self.connections.drain.begun(), if !turned_away => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        match self.connections.place(client) {
+            Place::Served(_admission) => self.serve(stream, client).await,
+            Place::TurnedAway(reason, _permit) => {
+                // Not answered in time is closed unanswered.
+                let _ = tokio::time::timeout(TURNED_AWAY, self.turn_away(stream, client, reason)).await;
             }
-        };
-        if let Err(error) = result {
-            tracing::debug!(%error, %client, "connection ended");
+            Place::Closed => {}
         }
         None
     }
 }
 
-/// What one connection's requests go through before the stack.
-struct Served<S> {
-    service: S,
-    client: IpAddr,
-    drain: Drain,
-    refuse: bool,
-}
+/// How long a connection that is turned away may take, from the accept to the end of its one answer.
+const TURNED_AWAY: Duration = Duration::from_secs(1);
 
-impl<S, B> hyper::service::Service<Request<Incoming>> for Served<S>
+impl<S, B> GuardApp<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
-    B: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    type Response = Response<DrainedBody<B>>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if self.refuse || self.drain.is_draining() {
-            let response = turned_away(self.refuse);
-            return Box::pin(async { Ok(response) });
-        }
-        request.extensions_mut().insert(Client(self.client));
-        let listens = request.method() == Method::GET;
-        let drain = listens.then(|| self.drain.clone());
-        let mut service = self.service.clone();
-        Box::pin(async move {
-            let response = service.call(request).await?;
-            Ok(response.map(|body| DrainedBody::Body { body: Box::pin(body), drain: drain.map(ends) }))
-        })
-    }
-}
-
-fn ends(drain: Drain) -> Ends {
-    Box::pin(async move { drain.begun().await })
-}
-
-/// The answer on a connection that is one too many, or that was accepted while draining.
-fn turned_away<B>(too_many: bool) -> Response<DrainedBody<B>> {
-    let refusal = if too_many {
-        Refusal::new(Reason::TooManyConnections, "close some, or come back later")
-    } else {
-        Refusal::new(Reason::Draining, "another node serves you")
-    };
-    let refusal = refusal.retry_after(Duration::from_secs(1));
-    let body = refusal.body(None).unwrap_or_default();
-    let mut response = Response::new(DrainedBody::Whole(Full::from(body)));
-    *response.status_mut() =
-        if too_many { http::StatusCode::TOO_MANY_REQUESTS } else { http::StatusCode::SERVICE_UNAVAILABLE };
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-type Ends = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A body that ends when the guard drains, if it is a stream that would never end by itself.
-pub enum DrainedBody<B> {
-    /// A refusal of the host's own.
-    Whole(Full<Bytes>),
-    /// An answer of the stack's.
-    Body {
-        /// What the stack answered.
-        body: Pin<Box<B>>,
-        /// When it has to end.
-        drain: Option<Ends>,
-    },
-}
-
-impl<B> fmt::Debug for DrainedBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DrainedBody")
-    }
-}
-
-impl<B: Body<Data = Bytes>> Body for DrainedBody<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Body { body, drain } => {
-                let frame = body.as_mut().poll_frame(cx);
-                let over = frame.is_pending() && drain.as_mut().is_some_and(|ends| ends.as_mut().poll(cx).is_ready());
-                if over { Poll::Ready(None) } else { frame }
-            }
+    async fn serve(&self, stream: Stream, client: IpAddr) {
+        let activity = Activity::new();
+        let served = activity.track(self.served(client, None));
+        let connection = self.builder.serve_connection(TokioIo::new(stream), served).into_owned();
+        let drain = self.connections.drain().clone();
+        let drained = async move { drain.turns_away().await };
+        if let Err(error) = activity::serve(connection, activity, self.silence, drained).await {
+            tracing::debug!(%error, %client, "connection ended");
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Body { body, .. } => body.is_end_stream(),
-        }
+    async fn turn_away(&self, stream: Stream, client: IpAddr, reason: Reason) {
+        let activity = Activity::new();
+        let served = activity.track(self.served(client, Some(reason)));
+        let connection = self.builder.serve_connection(TokioIo::new(stream), served).into_owned();
+        // The first request is the last: its answer, then GOAWAY or the end.
+        let begun = activity.clone();
+        let _ = activity::serve(connection, activity, self.silence, async move { begun.has_begun().await }).await;
     }
 
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Body { body, .. } => body.size_hint(),
+    fn served(&self, client: IpAddr, turned_away: Option<Reason>) -> Served<S> {
+        Served {
+            service: self.service.clone(),
+            client,
+            drain: self.connections.drain().clone(),
+            memory: Arc::clone(&self.memory),
+            turned_away,
         }
     }
 }

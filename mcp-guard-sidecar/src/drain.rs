@@ -1,38 +1,88 @@
-//! The end: readiness off, calls finish, streams end, connections close (invariant I12).
+//! The end: readiness off, a lame-duck time if there is one, calls finish, streams end, connections close (invariant I12).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+/// How far the guard is on its way out. It only goes on.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Phase {
+    /// Not on its way.
+    Serving,
+    /// Not ready any more, but still serving whoever comes: the news takes time to reach all that send calls here.
+    Leaving,
+    /// New calls are turned away, those that were accepted finish.
+    Draining,
+}
+
 /// Knows whether the guard drains, and how many connections are still open.
 #[derive(Clone, Debug)]
 pub struct Drain {
-    draining: Arc<watch::Sender<bool>>,
+    phase: Arc<watch::Sender<Phase>>,
     connections: Arc<watch::Sender<usize>>,
+    lame_duck: Duration,
 }
 
 impl Default for Drain {
+    /// Without a lame-duck time.
     fn default() -> Self {
-        Self { draining: Arc::new(watch::Sender::new(false)), connections: Arc::new(watch::Sender::new(0)) }
+        Self::new(Duration::ZERO)
     }
 }
 
 impl Drain {
-    /// Begins to drain. There is no way back.
+    /// Turns nobody away before `lame_duck` is over, counted from when it begins.
+    pub fn new(lame_duck: Duration) -> Self {
+        let phase = Arc::new(watch::Sender::new(Phase::Serving));
+        Self { phase, connections: Arc::new(watch::Sender::new(0)), lame_duck }
+    }
+
+    /// Begins to leave; without a lame-duck time, to drain at once. There is no way back.
     pub fn begin(&self) {
-        self.draining.send_replace(true);
+        self.advance(if self.lame_duck.is_zero() { Phase::Draining } else { Phase::Leaving });
     }
 
-    /// Whether the guard drains.
+    /// Waits until the guard begins to leave, and then as long as it still serves everybody. After that it drains.
+    pub async fn served_out(&self) {
+        self.reached(Phase::Leaving).await;
+        if !self.is_draining() {
+            tokio::time::sleep(self.lame_duck).await;
+            self.advance(Phase::Draining);
+        }
+    }
+
+    /// Whether the guard is not ready any more.
+    pub fn is_leaving(&self) -> bool {
+        *self.phase.borrow() >= Phase::Leaving
+    }
+
+    /// Whether calls are turned away.
     pub fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        *self.phase.borrow() == Phase::Draining
     }
 
-    /// Waits until the guard drains.
+    /// Waits until the guard begins to leave.
     pub async fn begun(&self) {
+        self.reached(Phase::Leaving).await;
+    }
+
+    /// Waits until calls are turned away.
+    pub async fn turns_away(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    async fn reached(&self, phase: Phase) {
         // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+        let _ = self.phase.subscribe().wait_for(|reached| *reached >= phase).await;
+    }
+
+    fn advance(&self, phase: Phase) {
+        self.phase.send_if_modified(|reached| {
+            let is_next = *reached < phase;
+            *reached = phase.max(*reached);
+            is_next
+        });
     }
 
     /// Counts a connection until the ticket is dropped.
@@ -77,5 +127,18 @@ mod tests {
         assert!(!drain.finished(Duration::from_secs(1)).await);
         drop(ticket);
         assert!(drain.finished(Duration::from_secs(1)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everybody_is_served_until_the_lame_duck_time_is_over() {
+        let drain = Drain::new(Duration::from_secs(5));
+        drain.begin();
+        assert!(drain.is_leaving() && !drain.is_draining());
+        let early = tokio::time::timeout(Duration::from_secs(4), drain.served_out()).await;
+        assert!(early.is_err() && !drain.is_draining());
+        drain.served_out().await;
+        assert!(drain.is_draining());
+        drain.begin();
+        assert!(drain.is_draining(), "there is no way back");
     }
 }

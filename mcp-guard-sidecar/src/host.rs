@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pingora::apps::ServerApp;
 use pingora::listeners::{ListenerConfig, TcpSocketOptions};
+use pingora::protocols::TcpKeepalive;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
@@ -46,11 +47,23 @@ pub fn listening<A: ServerApp + Send + Sync + 'static>(app: A, address: SocketAd
     let name = format!("{}:{}{}", host(address), "0".repeat(core), address.port());
     let mut options = TcpSocketOptions::default();
     options.so_reuseport = Some(true);
+    options.tcp_keepalive = Some(keep_alive());
     // Hyper buffers; a second buffer under it costs 11 KB a connection.
     let listener = ListenerConfig::tcp(name).tcp_socket_options(options).l4_buffer(L4BufferSettings::unbuffered());
     service.add_listener(listener);
     service.threads = Some(1);
     service
+}
+
+/// When a client that has vanished is noticed: two minutes after its last sign of life, be it asked or sent something.
+fn keep_alive() -> TcpKeepalive {
+    TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(15),
+        count: 4,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::from_secs(120),
+    }
 }
 
 fn host(address: SocketAddr) -> String {
@@ -92,6 +105,7 @@ impl Ending {
 
     async fn drained(&self) {
         self.drain.begin();
+        self.drain.served_out().await;
         let finished = self.drain.finished(self.limits.drain.0).await;
         tracing::info!(finished, connections = self.drain.connections(), "drained");
     }
@@ -105,10 +119,10 @@ impl std::fmt::Debug for Ending {
 
 #[async_trait::async_trait]
 impl ShutdownSignalWatch for Ending {
-    /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains. A second signal cuts the drain short.
+    /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains. A second signal cuts all of that short.
     async fn recv(&self) -> ShutdownSignal {
         wait(&self.drain).await;
-        tracing::info!(limit = %self.limits.drain, "draining");
+        tracing::info!(lame_duck = %self.limits.lame_duck, limit = %self.limits.drain, "draining");
         tokio::select! {
             () = self.drained() => {}
             () = signalled() => tracing::warn!("second signal: not waiting any longer"),

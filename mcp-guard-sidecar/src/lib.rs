@@ -3,7 +3,11 @@
 //! This crate composes and decides nothing: pingora hosts ([`host`]), hyper serves ([`connection`]), the layers of
 //! `mcp-guard` guard ([`stack`]), and the innermost service is the node ([`upstream`]).
 
+pub mod activity;
 pub mod admin;
+pub mod admin_app;
+mod admin_door;
+pub mod admission;
 pub mod cli;
 pub mod config;
 pub mod connection;
@@ -11,9 +15,13 @@ pub mod demo;
 pub mod drain;
 pub mod health;
 pub mod host;
+pub mod memory;
 pub mod metrics_page;
+pub mod open_files;
 pub mod probe;
+mod refused;
 pub mod run;
+mod served;
 pub mod stack;
 pub mod telemetry;
 pub mod upstream;

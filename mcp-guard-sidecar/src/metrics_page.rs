@@ -1,12 +1,15 @@
 //! What `GET /metrics` shows.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::gauge;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+
+use crate::memory::{self, Memory};
 
 /// Bounds in seconds for what takes as long as a call: those of OpenTelemetry's MCP conventions, and finer ones below.
 const SECONDS: [f64; 17] =
@@ -26,22 +29,34 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// How often samples are summed up. Until then each takes its own place in memory.
+/// How often samples are summed up, and the memory is looked at. Until then each sample takes its own place in memory.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Sums up the samples of histograms, which would grow for ever where nobody asks for the page.
-pub struct Upkeep(PrometheusHandle);
+/// Sums up the samples of histograms, which would grow for ever where nobody asks for the page, and tells [`Memory`] how
+/// much is in use.
+pub struct Upkeep {
+    metrics: PrometheusHandle,
+    memory: Arc<Memory>,
+}
 
 impl Upkeep {
-    /// For the recorder behind `handle`.
-    pub fn new(handle: PrometheusHandle) -> Self {
-        Self(handle)
+    /// For the recorder behind `metrics`.
+    pub fn new(metrics: PrometheusHandle, memory: Arc<Memory>) -> Self {
+        Self { metrics, memory }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 bytes")]
+    fn look_at_memory(&self) {
+        if let Some(bytes) = memory::resident_bytes() {
+            gauge!("mcp_guard_memory_bytes").set(bytes as f64);
+            self.memory.sampled(bytes);
+        }
     }
 }
 
 impl fmt::Debug for Upkeep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Upkeep")
+        f.debug_struct("Upkeep").field("memory", &self.memory).finish_non_exhaustive()
     }
 }
 
@@ -49,8 +64,9 @@ impl fmt::Debug for Upkeep {
 impl BackgroundService for Upkeep {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
+            self.look_at_memory();
             tokio::select! {
-                () = tokio::time::sleep(UPKEEP_INTERVAL) => self.0.run_upkeep(),
+                () = tokio::time::sleep(UPKEEP_INTERVAL) => self.metrics.run_upkeep(),
                 _ = shutdown.changed() => return,
             }
         }

@@ -17,14 +17,19 @@ use pingora::services::background::background_service;
 use thiserror::Error;
 use tower::{Layer, Service};
 
-use crate::admin::{Admin, AdminApp};
+use crate::activity::Silence;
+use crate::admin::Admin;
+use crate::admin_app::AdminApp;
+use crate::admission::Connections;
 use crate::cli::complain;
 use crate::config::{Config, Target, Upstream};
-use crate::connection::{Connections, GuardApp};
+use crate::connection::GuardApp;
 use crate::drain::Drain;
 use crate::health::Health;
 use crate::host::{self, Ending, Finish};
+use crate::memory::Memory;
 use crate::metrics_page::{self, Upkeep};
+use crate::open_files;
 use crate::probe::{Probe, Prober};
 use crate::stack;
 use crate::telemetry::{self, TelemetryError};
@@ -91,24 +96,32 @@ pub(crate) fn exit_code(result: Result<(), RunError>) -> ExitCode {
 /// [`RunError`] if it cannot start.
 pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), RunError> {
     let _telemetry = telemetry::init(config.telemetry())?;
+    open_files::raise();
     let metrics = metrics_page::install()?;
     let addresses = claim(config)?;
     // A valid config has exactly one.
     let Some(upstream) = config.upstreams().first() else { return Ok(()) };
     let node = node_name(upstream);
     let health = Arc::new(Health::new(&node, upstream.health.unhealthy_after(), upstream.health.healthy_after()));
-    let drain = Drain::default();
+    let drain = Drain::new(config.shutdown().lame_duck.0);
     let limits = &config.guard().limits;
+    let memory = Arc::new(Memory::new(limits.memory_bytes_max()));
     let mut guard = Guard {
         config,
         addresses: &addresses,
         server: host::server(),
         layer: stack::concerns(config, &node, upstream.timeouts.first_byte()),
         connections: Connections::new(drain.clone(), limits.connections_max(), limits.connections_per_client_max()),
+        memory: Arc::clone(&memory),
     };
-    guard.server.add_service(background_service("metrics", Upkeep::new(metrics.clone())));
-    let admin =
-        Admin { drain: drain.clone(), health: Arc::clone(&health), metrics, config: Arc::new(config.effective()) };
+    guard.server.add_service(background_service("metrics", Upkeep::new(metrics.clone(), Arc::clone(&memory))));
+    let admin = Admin {
+        drain: drain.clone(),
+        health: Arc::clone(&health),
+        memory,
+        metrics,
+        config: Arc::new(config.effective()),
+    };
     guard.server.add_service(host::listening(AdminApp::new(admin.router()), addresses.admin, 0));
     let finish = guard.serve_upstream(upstream, health)?;
     tracing::info!(listeners = ?addresses.listeners, admin = %addresses.admin, %node, "serving");
@@ -124,6 +137,7 @@ struct Guard<'a> {
     server: Server,
     layer: GuardLayer,
     connections: Connections,
+    memory: Arc<Memory>,
 }
 
 impl Guard<'_> {
@@ -157,11 +171,13 @@ impl Guard<'_> {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let header_timeout = self.config.guard().limits.header_timeout();
+        let limits = &self.config.guard().limits;
+        let silence = Silence { first: limits.header_timeout(), between: limits.keep_alive() };
         for (listener, address) in self.config.listeners().iter().zip(&self.addresses.listeners) {
             let layer = stack::guard(&self.layer, listener)?;
             for core in 0..host::cores() {
-                let app = GuardApp::new(layer.layer(upstream()), self.connections.clone(), header_timeout);
+                let (connections, memory) = (self.connections.clone(), Arc::clone(&self.memory));
+                let app = GuardApp::new(layer.layer(upstream()), connections, silence, memory);
                 self.server.add_service(host::listening(app, *address, core));
             }
         }

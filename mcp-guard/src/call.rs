@@ -30,6 +30,8 @@ pub struct Call {
     pub client: Option<IpAddr>,
     /// Who the caller is, where identity is configured.
     pub subject: Option<Box<str>>,
+    /// Whether the message came behind another in one HTTP request, a batch.
+    pub later_member: bool,
     /// Whether the guard itself asks, for what it needs to know.
     pub guards_own: bool,
 }
@@ -64,6 +66,7 @@ impl Call {
             session: None,
             client: None,
             subject: None,
+            later_member: false,
             guards_own: false,
         }
     }

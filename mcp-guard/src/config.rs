@@ -111,8 +111,11 @@ struct LimitsSpec {
     sessions: NonZeroUsize,
     /// How long a session may be silent.
     session_idle: Span,
-    /// How long the head of a request may take.
+    /// How long a new connection may take until the head of its first request has come.
     header_timeout: Span,
+    /// How long a connection is kept after an answer until the head of the next request has come. Longer than what is in
+    /// front of the guard keeps its own (mostly 60s), so that the guard is not the one that closes.
+    keep_alive: Span,
     /// How long the body of a request may take.
     body_timeout: Span,
     /// Memory above which new work is shed.
@@ -131,6 +134,7 @@ impl Default for LimitsSpec {
             sessions: count(10_000),
             session_idle: Span(Duration::from_secs(3600)),
             header_timeout: Span(Duration::from_secs(10)),
+            keep_alive: Span(Duration::from_secs(75)),
             body_timeout: Span(Duration::from_secs(30)),
             memory: ByteSize(1 << 30),
         }
@@ -159,6 +163,7 @@ impl TryFrom<LimitsSpec> for LimitsPolicy {
         for (name, time) in [
             ("session_idle", spec.session_idle),
             ("header_timeout", spec.header_timeout),
+            ("keep_alive", spec.keep_alive),
             ("body_timeout", spec.body_timeout),
         ] {
             if time.0.is_zero() {
@@ -216,9 +221,14 @@ impl LimitsPolicy {
         self.0.session_idle.0
     }
 
-    /// How long the head of a request may take.
+    /// How long a new connection may take until the head of its first request has come.
     pub fn header_timeout(&self) -> Duration {
         self.0.header_timeout.0
+    }
+
+    /// How long a connection is kept between an answer and the head of the next request.
+    pub fn keep_alive(&self) -> Duration {
+        self.0.keep_alive.0
     }
 
     /// How long the body of a request may take.

@@ -11,6 +11,7 @@ mod members;
 
 use std::ops::Range;
 
+use memchr::memchr2;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -81,7 +82,7 @@ fn check_depth(body: &[u8], depth_max: u32) -> Result<(), Refusal> {
     let mut bytes = body.iter();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'"' => skip_string(&mut bytes),
+            b'"' => bytes = after_string(bytes.as_slice()).iter(),
             b'{' | b'[' => {
                 depth += 1;
                 if depth > depth_max {
@@ -95,16 +96,17 @@ fn check_depth(body: &[u8], depth_max: u32) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn skip_string(bytes: &mut std::slice::Iter<'_, u8>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => {
-                bytes.next();
-            }
-            b'"' => return,
-            _ => {}
+/// What follows the string of which `bytes` are the rest. Most of a body is strings, so they are searched, not walked.
+fn after_string(mut bytes: &[u8]) -> &[u8] {
+    while let Some(at) = memchr2(b'"', b'\\', bytes) {
+        let is_end = bytes.get(at) == Some(&b'"');
+        // What a backslash escapes is not the end.
+        bytes = bytes.get(if is_end { at + 1 } else { at + 2 }..).unwrap_or_default();
+        if is_end {
+            return bytes;
         }
     }
+    &[]
 }
 
 fn read_batch(text: &str, reading: Reading) -> Result<Body, Fault> {

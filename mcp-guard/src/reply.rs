@@ -1,6 +1,9 @@
 //! What a server's message says about how a call went.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::call::Call;
@@ -31,7 +34,7 @@ impl Reply {
         match (reply.error, reply.result) {
             (Some(ErrorCode { code: INTERNAL_ERROR }), _) => Self::Answer(Outcome::ServerError(INTERNAL_ERROR)),
             (Some(ErrorCode { code }), _) => Self::Answer(Outcome::RpcError(code)),
-            (None, Some(result)) => Self::Answer(of_result(result, call)),
+            (None, Some(result)) => Self::Answer(of_result(&result, call)),
             (None, None) => Self::Other,
         }
     }
@@ -41,12 +44,12 @@ impl Reply {
 struct Members<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    method: Option<&'a RawValue>,
+    #[serde(default)]
+    method: Option<IgnoredAny>,
     #[serde(default)]
     error: Option<ErrorCode>,
-    #[serde(borrow, default)]
-    result: Option<&'a RawValue>,
+    #[serde(default)]
+    result: Option<ResultOf>,
 }
 
 #[derive(Deserialize)]
@@ -54,15 +57,76 @@ struct ErrorCode {
     code: i64,
 }
 
-#[derive(Deserialize)]
-struct ToolResult {
-    #[serde(default, rename = "isError")]
+/// A result, of which only the member `isError` is looked at; any JSON is one.
+///
+/// Read with the message in one pass, since results are what is large in it.
+struct ResultOf {
     is_error: bool,
 }
 
-fn of_result(result: &RawValue, call: &Call) -> Outcome {
-    let is_error = || serde_json::from_str::<ToolResult>(result.get()).is_ok_and(|result| result.is_error);
-    if call.tool().is_some() && is_error() { Outcome::ToolError } else { Outcome::Ok }
+impl<'de> Deserialize<'de> for ResultOf {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Look)
+    }
+}
+
+struct Look;
+
+#[derive(Deserialize)]
+#[serde(field_identifier)]
+enum Member {
+    #[serde(rename = "isError")]
+    IsError,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Visitor<'de> for Look {
+    type Value = ResultOf;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a result")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ResultOf, A::Error> {
+        let mut is_error = false;
+        while let Some(member) = map.next_key()? {
+            match member {
+                Member::IsError => is_error = map.next_value::<&RawValue>()?.get() == "true",
+                Member::Other => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(ResultOf { is_error })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ResultOf, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(ResultOf { is_error: false })
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<ResultOf, E> {
+        Ok(ResultOf { is_error: false })
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<ResultOf, E> {
+        Ok(ResultOf { is_error: false })
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<ResultOf, E> {
+        Ok(ResultOf { is_error: false })
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<ResultOf, E> {
+        Ok(ResultOf { is_error: false })
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<ResultOf, E> {
+        Ok(ResultOf { is_error: false })
+    }
+}
+
+fn of_result(result: &ResultOf, call: &Call) -> Outcome {
+    if call.tool().is_some() && result.is_error { Outcome::ToolError } else { Outcome::Ok }
 }
 
 /// Whether `id` is the call's. An error without an id can only mean the one call that is answered.
@@ -98,6 +162,19 @@ mod tests {
         call.id = Some("7".into());
         call.target = Some("add".into());
         call
+    }
+
+    #[test]
+    fn any_json_is_a_result_and_only_is_error_true_says_that_the_tool_failed() {
+        let of = |result: &str| Reply::read(format!(r#"{{"id":7,"result":{result}}}"#).as_bytes(), &call());
+        for ok in
+            ["{}", "[true]", "true", "-1", "7", "0.5", r#""text""#, r#"{"isError":"true"}"#, r#"{"isError":null}"#]
+        {
+            assert_eq!(of(ok), Reply::Answer(Outcome::Ok), "{ok}");
+        }
+        assert_eq!(of(r#"{"content":[{"isError":false}],"isError": true ,"x":[]}"#), Reply::Answer(Outcome::ToolError));
+        assert_eq!(of(r#"{"isE\u0072ror":true}"#), Reply::Answer(Outcome::ToolError));
+        assert_eq!(of("null"), Reply::Other);
     }
 
     #[test]

@@ -84,8 +84,8 @@ there where waiting helps. Messages name tools, rules and limits, never argument
 - A stream that breaks off before the answer ends with `upstream_failed` as its last event, under the status 200 that it began
   with; but not where its events have ids, by which a client can resume it.
 - Codes from 1001 to 1089 are those of erlmcp; they lie outside of the range that JSON-RPC reserves.
-- Each refusal counts in `mcp_guard_refusals_total{reason}`, `too_many_connections` once a connection; what is turned away as
-  `draining` before it is read is not counted.
+- Each refusal counts in `mcp_guard_refusals_total{reason}`, `too_many_connections`, and `draining` of a new
+  connection, once a connection.
 - An answer of the node's own, errors and statuses too, is passed on as it is; it has no `data.guard`.
 
 | reason | HTTP | code | meaning | when, and what helps |
@@ -160,6 +160,9 @@ fn advice(reason: Reason) -> &'static str {
             "The name is none of `allowed_hosts`; a loopback listener without that list serves only `localhost`, `127.0.0.1` and `[::1]`."
         }
         Reason::Draining => "The guard is shutting down. Go to another instance, or wait.",
+        Reason::MemoryPressure => {
+            "The guard's process has more memory than `limits.memory`. Wait as long as `Retry-After` says, or go to another instance."
+        }
         _ => panic!("say when {reason:?} arises and what helps"),
     }
 }

@@ -11,6 +11,6 @@ pub mod upstream;
 mod wire;
 
 pub use client::{Reply, call_tool, raw, request, send, send_to};
-pub use session::Session;
 pub use process::{Guard, free_address, kill, patiently};
+pub use session::Session;
 pub use wire::Wire;

@@ -220,7 +220,9 @@ async fn answer(State(shared): State<Arc<Shared>>, http: Method, headers: Header
         }),
         Some("tools/list") => json!({"tools": tools()}),
         Some("tools/call") => return call(&shared, id, &message["params"]).await,
-        _ if id.is_null() => return StatusCode::ACCEPTED.into_response(),
+        Some("subscriptions/listen") => return open_stream(),
+        // A notification, or a response.
+        method if id.is_null() || method.is_none() => return StatusCode::ACCEPTED.into_response(),
         _ => json!({}),
     };
     rpc(&json!({"jsonrpc": "2.0", "id": id, "result": result}))
@@ -265,6 +267,14 @@ async fn call(shared: &Shared, id: Value, params: &Value) -> Response {
 /// A message as an answer.
 pub fn rpc(message: &Value) -> Response {
     ([("content-type", "application/json")], message.to_string()).into_response()
+}
+
+/// A stream with one event that then stays open.
+fn open_stream() -> Response {
+    let event = b"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
+    let first = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(event))]);
+    let body = Body::from_stream(futures_util::StreamExt::chain(first, futures_util::stream::pending()));
+    ([("content-type", "text/event-stream")], body).into_response()
 }
 
 /// An answer that breaks off after its first bytes.

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
-use rustix::process::{Resource, Rlimit, getppid, setrlimit};
+use rustix::process::{Resource, Rlimit, getppid, getrlimit, setrlimit};
 
 /// Becomes COMMAND, killed when the guard ends. For the guard's own use.
 #[derive(Clone, Debug, Parser)]
@@ -25,6 +25,9 @@ pub struct ExecNode {
     /// Most seconds of CPU time (RLIMIT_CPU).
     #[arg(long, value_name = "N")]
     pub cpu_seconds: Option<u64>,
+    /// Most open files, as a soft limit (RLIMIT_NOFILE): the guard has raised its own.
+    #[arg(long, value_name = "N")]
+    pub open_files: Option<u64>,
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,
@@ -62,6 +65,10 @@ impl ExecNode {
             if limit.is_some() {
                 setrlimit(resource, Rlimit { current: limit, maximum: limit })?;
             }
+        }
+        if let Some(open_files) = self.open_files {
+            let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+            setrlimit(Resource::Nofile, Rlimit { current: Some(open_files), maximum })?;
         }
         Ok(())
     }

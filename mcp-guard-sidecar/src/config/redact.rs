@@ -5,44 +5,38 @@ use serde_json::Value;
 /// What stands where something was taken out.
 pub(super) const REDACTED: &str = "<redacted>";
 
-/// Words in the name of an argument or of a key that say that its value is a secret.
-const SECRET_WORDS: [&str; 7] = ["token", "secret", "password", "passwd", "credential", "apikey", "api-key"];
-
-/// Takes secrets out of every text: userinfo and query of URLs, and in lists of arguments the values of options whose
-/// names say that they are secret (`--token X`, `--token=X`, `TOKEN=X`). Nulls are left out, as a config has none.
+/// Takes secrets out: userinfo and query of URLs, and all arguments of commands. No rule tells which arguments are
+/// secret: they come behind options of any name, inside of headers, as variables, and with no name at all. Nulls are
+/// left out, as a config has none.
 pub(super) fn redact(value: Value) -> Value {
     match value {
-        Value::String(text) => Value::String(text_redacted(&text)),
-        Value::Array(items) => Value::Array(list_redacted(items)),
+        Value::String(text) => Value::String(url_redacted(&text)),
+        Value::Array(items) => Value::Array(items.into_iter().map(redact).collect()),
         Value::Object(entries) => {
             let told = entries.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(told.map(|(key, value)| (key, redact(value))).collect())
+            Value::Object(told.map(|(key, value)| entry_redacted(key, value)).collect())
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }
 
-fn list_redacted(items: Vec<Value>) -> Vec<Value> {
-    let mut is_after_secret = false;
-    let redacted = items.into_iter().map(|item| {
-        let is_secret = std::mem::take(&mut is_after_secret);
-        match &item {
-            Value::String(_) if is_secret => Value::String(REDACTED.into()),
-            Value::String(text) => {
-                is_after_secret = text.starts_with('-') && !text.contains('=') && is_secret_name(text);
-                redact(item)
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => redact(item),
-        }
-    });
-    redacted.collect()
+fn entry_redacted(key: String, value: Value) -> (String, Value) {
+    match value {
+        Value::Array(words) if key == "command" => (key, Value::Array(command_redacted(words))),
+        value => (key, redact(value)),
+    }
 }
 
-fn text_redacted(text: &str) -> String {
-    match text.split_once('=') {
-        Some((name, _)) if !name.contains("://") && is_secret_name(name) => format!("{name}={REDACTED}"),
-        _ => url_redacted(text),
+/// The program, and how many arguments it has.
+fn command_redacted(mut words: Vec<Value>) -> Vec<Value> {
+    let arguments = words.len().saturating_sub(1);
+    words.truncate(1);
+    match arguments {
+        0 => {}
+        1 => words.push("<redacted: 1 argument>".into()),
+        _ => words.push(format!("<redacted: {arguments} arguments>").into()),
     }
+    words
 }
 
 fn url_redacted(text: &str) -> String {
@@ -59,11 +53,6 @@ fn url_redacted(text: &str) -> String {
     }
 }
 
-fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    SECRET_WORDS.iter().any(|word| name.contains(word))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -76,7 +65,6 @@ mod tests {
             ("http://host/mcp", "http://host/mcp"),
             ("postgres://me:pw@host:5432/db", "postgres://<redacted>@host:5432/db"),
             ("http://host/mcp?key=1", "http://host/mcp?<redacted>"),
-            ("--url=http://a:b@host/x", "--url=http://<redacted>@host/x"),
             ("report_*", "report_*"),
         ] {
             assert_eq!(redact(json!(text)), json!(expected));
@@ -84,17 +72,20 @@ mod tests {
     }
 
     #[test]
-    fn values_of_secret_arguments_are_taken_out() {
-        let command = json!(["node", "--api-key", "s1", "--auth-token=s2", "DB_PASSWORD=s3", "--port", "80"]);
-        let expected = json!([
-            "node",
-            "--api-key",
-            "<redacted>",
-            "--auth-token=<redacted>",
-            "DB_PASSWORD=<redacted>",
-            "--port",
-            "80"
-        ]);
-        assert_eq!(redact(command), expected);
+    fn of_a_command_only_the_program_is_left() {
+        for (command, expected) in [
+            (json!(["node"]), json!(["node"])),
+            (json!(["node", "sk-1"]), json!(["node", "<redacted: 1 argument>"])),
+            (json!(["env", "OPENAI_KEY=s", "npx"]), json!(["env", "<redacted: 2 arguments>"])),
+            (
+                json!(["proxy", "--header", "Authorization: Bearer s", "--port", "80"]),
+                json!(["proxy", "<redacted: 4 arguments>"]),
+            ),
+        ] {
+            assert_eq!(
+                redact(json!({"upstreams": [{"command": command}]})),
+                json!({"upstreams": [{"command": expected}]})
+            );
+        }
     }
 }

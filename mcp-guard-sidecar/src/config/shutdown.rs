@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Shutdown {
+    /// How long everybody is still served after readiness went off, on connections that close after each answer: as
+    /// long as load balancers take to notice. 0s turns new connections away at once, as suits a `preStop` sleep.
+    pub lame_duck: Span,
     /// How long calls that were accepted may still run. Keep it below the time that the orchestrator grants.
     pub drain: Span,
     /// How long what is left may take to close after that, child processes among it, before it is killed.
@@ -19,6 +22,10 @@ pub struct Shutdown {
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self { drain: Span(Duration::from_secs(30)), grace: Span(Duration::from_secs(5)) }
+        Self {
+            lame_duck: Span(Duration::ZERO),
+            drain: Span(Duration::from_secs(30)),
+            grace: Span(Duration::from_secs(5)),
+        }
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Tools {
 
 #[derive(Debug)]
 struct Entry {
+    /// The key again, to be handed out.
+    name: Arc<str>,
     circuit: Circuit,
     born: u64,
     used: u64,
@@ -50,17 +52,12 @@ impl Tools {
         now: Instant,
         changes: &mut Vec<Change>,
     ) -> Result<Option<ToolTicket>, Duration> {
-        if !self.by_name.contains_key(tool) && !self.insert(tool, now, changes) {
-            return Ok(None);
-        }
         self.turn += 1;
-        let Some((name, _)) = self.by_name.get_key_value(tool) else {
-            return Ok(None);
-        };
-        let name = Arc::clone(name);
+        // Nearly always there is one, so it is looked for once.
         let Some(entry) = self.by_name.get_mut(tool) else {
-            return Ok(None);
+            return if self.insert(tool, now, changes) { self.admit(tool, is_safe, now, changes) } else { Ok(None) };
         };
+        let name = Arc::clone(&entry.name);
         entry.used = self.turn;
         let before = entry.circuit.phase();
         let decision = entry.circuit.admit(is_safe, now);
@@ -90,8 +87,8 @@ impl Tools {
                 None => return false,
             }
         }
-        let entry = Entry { circuit: Circuit::new(self.policy, now), born: self.turn, used: self.turn };
-        self.by_name.insert(tool.into(), entry);
+        let (name, circuit) = (Arc::<str>::from(tool), Circuit::new(self.policy, now));
+        self.by_name.insert(Arc::clone(&name), Entry { name, circuit, born: self.turn, used: self.turn });
         true
     }
 

@@ -94,8 +94,9 @@ impl EdgePolicy {
 
     fn check_host(&self, host: &str) -> Result<(), Refusal> {
         let Some(allowed) = &self.hosts else { return Ok(()) };
-        let host = host.to_ascii_lowercase();
-        if allowed.iter().any(|entry| *entry == host || entry == without_port(&host)) {
+        let is_host =
+            |entry: &String| entry.eq_ignore_ascii_case(host) || entry.eq_ignore_ascii_case(without_port(host));
+        if allowed.iter().any(is_host) {
             return Ok(());
         }
         Err(Refusal::new(Reason::HostNotAllowed, "`Host` is none of `allowed_hosts`"))
@@ -181,7 +182,7 @@ fn check_types(kind: Kind, headers: &HeaderMap) -> Result<(), Refusal> {
         if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
             return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is not compressed"));
         }
-        if !ANSWER_TYPES.iter().any(|answer| accepts(headers, answer)) {
+        if !is_usual(headers) && !ANSWER_TYPES.iter().any(|answer| accepts(headers, answer)) {
             return Err(not_acceptable("answers are `application/json` or `text/event-stream`"));
         }
     }
@@ -208,6 +209,9 @@ fn is_json(value: &HeaderValue) -> bool {
 ///
 /// MCP servers want both media types by name, and refuse `curl`, which accepts everything.
 pub(super) fn spell_out_accept(headers: &mut HeaderMap) {
+    if is_usual(headers) {
+        return;
+    }
     let by_name = |wanted: &str| {
         let mut values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         values.any(|value| value.contains(wanted))
@@ -217,6 +221,13 @@ pub(super) fn spell_out_accept(headers: &mut HeaderMap) {
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     }
 }
+
+/// Whether `Accept` says what the SDKs say: nearly always, so it is not taken apart then.
+fn is_usual(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|value| USUAL.iter().any(|usual| value == usual))
+}
+
+const USUAL: [&str; 2] = ["application/json, text/event-stream", "text/event-stream, application/json"];
 
 /// What an answer may be.
 const ANSWER_TYPES: [&str; 2] = ["application/json", "text/event-stream"];

@@ -155,8 +155,9 @@ impl<H: Handler> Shared<H> {
             Ok(message::Body::Single(call)) => self.forward(Arc::new(head), body, admitted.session, call).await,
             Ok(message::Body::Batch(members)) => {
                 let head = Arc::new(head);
-                let answers = members.into_iter().map(async |(range, member)| match member {
-                    Ok(call) => {
+                let answers = members.into_iter().enumerate().map(async |(place, (range, member))| match member {
+                    Ok(mut call) => {
+                        call.later_member = place > 0;
                         let id_of = Arc::new(call.clone());
                         let body = body.slice(range);
                         let answer = self.forward(Arc::clone(&head), body, admitted.session.clone(), call).await;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::call::{Call, Method};
+use crate::rate_limit::network;
 
 /// Which calls go first. Strict: while one of a higher class waits, none of a lower class is let in.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -42,15 +43,18 @@ impl Priority {
     }
 }
 
-/// Who takes turns with whom: the session, else the address of the client.
+/// Who takes turns with whom: the subject, else the address, else the session.
 ///
+/// A session comes after the address, since a client may name a new one with each call: it would be many clients.
 /// Cheap to clone. Made only for calls that have to wait.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Client {
-    /// One session, whatever address it comes from.
-    Session(Arc<str>),
-    /// All that comes from one address without a session.
+    /// One caller, where identity is configured.
+    Subject(Arc<str>),
+    /// All that comes from one address; of IPv6, from one network, as for the rate limits.
     Address(IpAddr),
+    /// One session, where no address is known.
+    Session(Arc<str>),
     /// All of which nothing is known.
     Unknown,
 }
@@ -58,10 +62,11 @@ pub(super) enum Client {
 impl Client {
     /// The client that sent `call`.
     pub(super) fn of(call: &Call) -> Self {
-        match (&call.session, call.client) {
-            (Some(session), _) => Self::Session(Arc::from(&**session)),
-            (None, Some(address)) => Self::Address(address),
-            (None, None) => Self::Unknown,
+        match (&call.subject, call.client, &call.session) {
+            (Some(subject), _, _) => Self::Subject(Arc::from(&**subject)),
+            (None, Some(address), _) => Self::Address(network(address)),
+            (None, None, Some(session)) => Self::Session(Arc::from(&**session)),
+            (None, None, None) => Self::Unknown,
         }
     }
 }
@@ -85,12 +90,25 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_one_client_whatever_its_address() {
+    fn an_address_is_one_client_whatever_session_it_names_and_a_subject_whatever_address() {
         let mut call = Call::new(Kind::Request, Method::new(Method::PING), Revision::V2025_11_25);
         assert_eq!(Client::of(&call), Client::Unknown);
-        call.client = Some(IpAddr::from([10, 0, 0, 1]));
-        assert_eq!(Client::of(&call), Client::Address(IpAddr::from([10, 0, 0, 1])));
         call.session = Some("s".into());
         assert_eq!(Client::of(&call), Client::Session("s".into()));
+        call.client = Some(IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(Client::of(&call), Client::Address(IpAddr::from([10, 0, 0, 1])));
+        call.subject = Some("ada".into());
+        assert_eq!(Client::of(&call), Client::Subject("ada".into()));
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_client() {
+        let client = |address: &str| {
+            let mut call = Call::new(Kind::Request, Method::new(Method::PING), Revision::V2025_11_25);
+            call.client = Some(address.parse().unwrap());
+            Client::of(&call)
+        };
+        assert_eq!(client("2001:db8::1"), client("2001:db8::ffff:1"));
+        assert_ne!(client("2001:db8::1"), client("2001:db8:0:1::1"));
     }
 }

@@ -14,8 +14,9 @@
 //! | that its client leaves         | leaves the room, or gives its place to the next, at once                     |
 //!
 //! **Who is next**: `ping`, `initialize`, `server/discover` and `tasks/cancel` before lists and reads before `tools/call`
-//! and the rest, strictly; within a class clients take turns, a client being a session, else an address. A time-out that
-//! counts from when a call is sent is not touched by waiting.
+//! and the rest, strictly; within a class clients take turns, a client being a subject, else an address (of IPv6 a
+//! network), else a session: whom the guard can tell apart by what a client cannot choose. A time-out that counts from
+//! when a call is sent is not touched by waiting.
 //!
 //! **Who gives way** in a full room: the newest call of the lowest class of the client that holds most places, to a
 //! newcomer of a higher class, or to one of the same class whose client would still hold fewer places. It is refused

@@ -28,7 +28,8 @@ use crate::refusal::{Reason, Refusal};
 /// helps. [`RateLimits::check_costs`] finds most of such configurations before.
 ///
 /// A host that can should ask [`before_body`](Self::before_body) first and [`after_body`](Self::after_body) then. Before the
-/// body is read nobody knows what is in it, so there each HTTP request counts as one, a batch too.
+/// body is read nobody knows what is in it, so there each HTTP request counts as one; what else is in a batch
+/// ([`Call::later_member`]) counts after.
 #[derive(Debug)]
 pub struct RateLimiter {
     rules: Box<[Rule]>,
@@ -63,13 +64,14 @@ impl RateLimiter {
 
     /// Asks the rules that [`before_body`](Self::before_body) could not.
     ///
-    /// `cost` is how many calls this one counts as. What it counts beyond one is spent from the rules of `before_body`
-    /// here.
+    /// `cost` is how many calls this one counts as. What it counts beyond the one that its HTTP request counted as is
+    /// spent from the rules of `before_body` here.
     pub fn after_body(&self, call: &Call, cost: NonZeroU32, now: Instant) -> Decision {
         if !is_counted(call) {
             return Decision::Allow(None);
         }
-        let rest = NonZeroU32::new(cost.get() - 1).map_or(Claim::Look, Claim::Spend);
+        let rest = cost.get() - u32::from(!call.later_member);
+        let rest = NonZeroU32::new(rest).map_or(Claim::Look, Claim::Spend);
         self.decide_by(&call.into(), now, |policy| {
             if policy.is_of_client_only() { Some(rest) } else { policy.applies_to(call).then_some(Claim::Spend(cost)) }
         })

@@ -257,6 +257,19 @@ fn the_two_halves_of_a_decision_spend_what_the_whole_does() {
 }
 
 #[test]
+fn members_of_a_batch_behind_the_first_spend_their_full_cost_after_the_body() {
+    let start = origin();
+    let limiter = limiter(&[rule("client", &[KeyPart::Client], "1/h", 9)], start);
+    let first = tool_call("192.0.2.1", "echo");
+    let later = Call { later_member: true, ..first.clone() };
+    assert!(is_allowed(limiter.before_body(first.client, start)));
+    assert_eq!(remaining(limiter.after_body(&first, count(2), start)), Some(7));
+    assert_eq!(remaining(limiter.after_body(&later, NonZeroU32::MIN, start)), Some(6));
+    assert_eq!(remaining(limiter.after_body(&later, count(6), start)), Some(0));
+    assert!(!is_allowed(limiter.after_body(&later, NonZeroU32::MIN, start)));
+}
+
+#[test]
 fn before_the_body_only_rules_of_the_client_alone_are_asked() {
     let start = origin();
     let of_tools = CallMatch { method: Some(Pattern::new("tools/*")), ..CallMatch::default() };

@@ -64,6 +64,8 @@ mod rules;
 mod service;
 mod table;
 
+pub(crate) use key::network;
+
 pub use decision::{Decision, Denial, Standing};
 #[cfg(feature = "tower")]
 pub use layer::RateLimitLayer;

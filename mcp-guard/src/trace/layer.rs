@@ -5,7 +5,7 @@ use std::sync::Arc;
 use opentelemetry::global::BoxedTracer;
 
 use super::policy::TracePolicy;
-use super::service::{Trace, TraceUpstream, Tracing};
+use super::service::{Dropped, Trace, TraceUpstream, Tracing};
 use super::span::Spans;
 use crate::middleware::{Handler, McpService, Node};
 
@@ -24,13 +24,13 @@ impl TraceLayer {
     /// If none is installed by then, none is looked for again, and context only passes through.
     pub fn new(policy: TracePolicy) -> Self {
         let spans = if policy.spans() { Spans::new(None) } else { Spans::none() };
-        Self { tracing: Arc::new(Tracing { policy, spans }) }
+        Self { tracing: Arc::new(Tracing { policy, spans, dropped: Dropped::default() }) }
     }
 
     /// Traces by `policy` with `tracer`, whatever is installed globally.
     pub fn with_tracer(policy: TracePolicy, tracer: BoxedTracer) -> Self {
         let spans = if policy.spans() { Spans::new(Some(tracer)) } else { Spans::none() };
-        Self { tracing: Arc::new(Tracing { policy, spans }) }
+        Self { tracing: Arc::new(Tracing { policy, spans, dropped: Dropped::default() }) }
     }
 
     /// Takes callers' context in before `next`, and gives each message a SERVER span.

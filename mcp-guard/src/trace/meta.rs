@@ -113,14 +113,24 @@ impl<'a> Meta<'a> {
     /// Values are replaced where they stand; new ones are added at the end. `None` only if the places noted by
     /// [`Meta::find`] do not fit the body, which cannot happen.
     pub fn splice(&self, context: &Outgoing<'_>) -> Option<Splice> {
+        self.splice_by(|key| Some(context.value(key)))
+    }
+
+    /// The body without `key` in `_meta` and everything else as it came; `None` as for [`Meta::splice`].
+    pub fn without(&self, key: Key) -> Option<Splice> {
+        self.splice_by(|other| (other == key).then_some(""))
+    }
+
+    /// The body with what `value` says of each key: nothing leaves it as it came, and an empty text takes it out.
+    fn splice_by<'v>(&self, value: impl Fn(Key) -> Option<&'v str>) -> Option<Splice> {
         let mut out = Vec::with_capacity(self.body.len() + ROOM_BYTES);
         out.extend_from_slice(self.body.get(..self.object.start)?);
-        self.write_object(context, &mut out)?;
+        self.write_object(value, &mut out)?;
         out.extend_from_slice(self.body.get(self.object.end..)?);
         Some(Splice { old_end: self.object.end, old_bytes: self.body.len(), body: out })
     }
 
-    fn write_object(&self, context: &Outgoing<'_>, out: &mut Vec<u8>) -> Option<()> {
+    fn write_object<'v>(&self, value: impl Fn(Key) -> Option<&'v str>, out: &mut Vec<u8>) -> Option<()> {
         let first = self.members.first().map_or(self.object.start + 1, |member| member.whole.start);
         out.extend_from_slice(self.body.get(self.object.start..first)?);
         let mut last_end = first;
@@ -130,25 +140,27 @@ impl<'a> Meta<'a> {
             // What stands between two members goes with the second one: a comma and white space.
             let before = last_end..member.whole.start;
             last_end = member.whole.end;
-            let value = match member.key {
-                Some(key) if written.contains(&key) || context.value(key).is_empty() => continue,
-                Some(key) => {
+            let new = member.key.and_then(|key| Some((key, value(key)?)));
+            let new = match new {
+                Some((key, text)) if written.contains(&key) || text.is_empty() => continue,
+                Some((key, text)) => {
                     written.push(key);
-                    Some(context.value(key))
+                    Some(text)
                 }
                 None => None,
             };
             if std::mem::replace(&mut any, true) {
                 out.extend_from_slice(self.body.get(before)?);
             }
-            self.write_member(member, value, out)?;
+            self.write_member(member, new, out)?;
         }
-        for key in Key::ALL.into_iter().filter(|key| !written.contains(key) && !context.value(*key).is_empty()) {
+        let added = Key::ALL.into_iter().filter_map(|key| Some((key, value(key)?)));
+        for (key, text) in added.filter(|(key, text)| !written.contains(key) && !text.is_empty()) {
             if std::mem::replace(&mut any, true) {
                 out.push(b',');
             }
             out.extend_from_slice(format!("\"{}\":", key.as_str()).as_bytes());
-            write_text(context.value(key), out)?;
+            write_text(text, out)?;
         }
         out.extend_from_slice(self.body.get(last_end..self.object.end)?);
         Some(())

@@ -7,6 +7,7 @@
 //! | malformed | dropped and counted in `mcp_guard_trace_context_dropped_total{field}`; the call goes on |
 //! | spans | `tools/call weather`: SERVER for the message, CLIENT for each try; attributes by OpenTelemetry's MCP conventions, never arguments |
 //! | nobody traces | no spans, no look at the body; well-formed headers pass unchanged |
+//! | `propagate_baggage: false` | `baggage` is taken out of headers and of `params._meta`, whatever the revision and whether or not anybody traces, and counted as dropped |
 //! | `x-request-id` | kept if it is 1 to 128 visible ASCII characters, else made; sent to the node and back to the caller |
 //!
 //! The guard writes `traceparent` as version 00 and reads later versions. Its spans carry two attributes of its own:

@@ -98,9 +98,14 @@ impl TracePolicy {
         self.0.request_id
     }
 
+    /// Whether a caller's `baggage` is passed on at all. Default: yes.
+    pub fn propagate_baggage(&self) -> bool {
+        self.0.propagate_baggage
+    }
+
     /// How much of a caller's `baggage` is passed on; none, where it is not propagated.
     pub fn baggage(&self) -> BaggageLimits {
-        if !self.0.propagate_baggage {
+        if !self.propagate_baggage() {
             return BaggageLimits { bytes_max: 0, members_max: 0 };
         }
         BaggageLimits {

@@ -286,6 +286,21 @@ proptest! {
         prop_assert!(!baggage(&kept, limits).cut);
     }
 
+    /// The two other keys are members like any other here.
+    #[test]
+    fn without_a_key_all_other_members_stay_as_they_came(
+        keys in prop::collection::vec("[ab]|traceparent|tracestate|baggage", 0..8),
+        space in "[ \n\t]{0,2}",
+    ) {
+        let member = |(index, key): (usize, &String)| format!("{space}\"{key}\"{space}:{space}{index}");
+        let text = |members: Vec<String>| format!("{{\"_meta\":{{{}{space}}}}}", members.join(","));
+        let params = text(keys.iter().enumerate().map(member).collect());
+        let kept = keys.iter().enumerate().filter(|(_, key)| *key != "baggage").map(member).collect();
+        let body = Meta::find(params.as_bytes(), 0..params.len()).unwrap().without(Key::Baggage).unwrap().into_body();
+        let compact = |text: &str| text.replace([' ', '\n', '\t'], "");
+        prop_assert_eq!(compact(std::str::from_utf8(&body).unwrap()), compact(&text(kept)));
+    }
+
     #[test]
     fn no_bytes_break_the_search_for_meta(body in prop::collection::vec(any::<u8>(), 0..200)) {
         let params = [b"{\"_meta\":".as_slice(), &body].concat();

@@ -1,16 +1,16 @@
 //! The two ends of a traced call: a SERVER span outermost, a CLIENT span around each try to reach the node.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::Version;
-use metrics::counter;
+use metrics::{Counter, counter};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanKind};
 
 use super::carried::Carried;
 use super::headers::{self, X_REQUEST_ID};
-use super::meta::{Key, Meta, Outgoing};
+use super::meta::{Key, Meta, Outgoing, Splice};
 use super::policy::TracePolicy;
 use super::span::{OpenSpan, Place, Spans, ambient, sender};
 use crate::call::Kind;
@@ -21,6 +21,28 @@ use crate::middleware::{Answer, Handler, McpRequest};
 pub(super) struct Tracing {
     pub(super) policy: TracePolicy,
     pub(super) spans: Spans,
+    pub(super) dropped: Dropped,
+}
+
+/// Counts what was dropped of callers' contexts; each handle is looked up once, when it is first needed.
+#[derive(Debug, Default)]
+pub(super) struct Dropped([OnceLock<Counter>; 3]);
+
+impl Dropped {
+    fn count(&self, key: Key) {
+        let [parent, state, baggage] = &self.0;
+        let handle = match key {
+            Key::TraceParent => parent,
+            Key::TraceState => state,
+            Key::Baggage => baggage,
+        };
+        let new = || counter!("mcp_guard_trace_context_dropped_total", "field" => key.as_str());
+        handle.get_or_init(new).increment(1);
+    }
+
+    fn count_all(&self, carried: &Carried) {
+        carried.dropped().for_each(|key| self.count(key));
+    }
 }
 
 /// Takes a caller's context in: the outermost handler.
@@ -85,9 +107,11 @@ fn ended_by<B>(mut span: OpenSpan, mut answer: Answer<B>) -> Answer<B> {
 impl Tracing {
     /// Reads the caller's context and starts the SERVER span; without spans, only takes out what is malformed.
     fn receive(&self, request: &mut McpRequest) -> Option<OpenSpan> {
-        let limits = self.policy.baggage();
-        let in_headers = headers::read(&request.head.headers, limits);
-        in_headers.iter().for_each(count_dropped);
+        if !self.policy.propagate_baggage() {
+            self.take_baggage(request);
+        }
+        let in_headers = headers::read(&request.head.headers, self.policy.baggage());
+        in_headers.iter().for_each(|carried| self.dropped.count_all(carried));
         let span = self.start_server_span(request, in_headers.as_ref());
         if span.is_none()
             && let Some(carried) = in_headers.filter(|carried| carried.dropped().next().is_some())
@@ -97,13 +121,22 @@ impl Tracing {
         span
     }
 
+    /// Takes `baggage` out of `_meta`, whatever the revision, and whether or not the call is traced.
+    fn take_baggage(&self, request: &mut McpRequest) {
+        let meta = find_meta(request).filter(|meta| meta.has(Key::Baggage));
+        if let Some(splice) = meta.and_then(|meta| meta.without(Key::Baggage)) {
+            self.dropped.count(Key::Baggage);
+            put(splice, request);
+        }
+    }
+
     fn start_server_span(&self, request: &mut McpRequest, in_headers: Option<&Carried>) -> Option<OpenSpan> {
         // A response belongs to the server's own call, and an opened stream is no call.
         if !self.spans.wanted() || !matches!(request.call.kind, Kind::Request | Kind::Notification) {
             return None;
         }
         let in_meta = find_meta(request).map(|meta| Carried::in_meta(&meta, self.policy.baggage()));
-        in_meta.iter().for_each(count_dropped);
+        in_meta.iter().for_each(|carried| self.dropped.count_all(carried));
         let of_http = ambient().or_else(|| in_headers.and_then(sender));
         let place = Place::of(in_meta.as_ref().and_then(sender), of_http);
         let mut span = self.spans.start(SpanKind::Server, &request.call, place)?;
@@ -138,17 +171,17 @@ fn find_meta(request: &McpRequest) -> Option<Meta<'_>> {
 fn write_meta(request: &mut McpRequest, outgoing: &Outgoing<'_>) {
     let stateless = request.call.revision.is_stateless();
     let Some(meta) = find_meta(request).filter(|meta| stateless || meta.has(Key::TraceParent)) else { return };
-    let Some(splice) = meta.splice(outgoing) else { return };
+    if let Some(splice) = meta.splice(outgoing) {
+        put(splice, request);
+    }
+}
+
+/// Puts the new body in place of the old, and the places in it.
+fn put(splice: Splice, request: &mut McpRequest) {
     let call = Arc::make_mut(&mut request.call);
     call.params = call.params.take().map(|range| splice.moved(range));
     call.arguments = call.arguments.take().map(|range| splice.moved(range));
     request.body = Bytes::from(splice.into_body());
-}
-
-fn count_dropped(carried: &Carried) {
-    for key in carried.dropped() {
-        counter!("mcp_guard_trace_context_dropped_total", "field" => key.as_str()).increment(1);
-    }
 }
 
 fn about_the_connection(request: &McpRequest) -> Vec<KeyValue> {

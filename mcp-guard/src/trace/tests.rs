@@ -235,6 +235,35 @@ async fn a_policy_without_spans_makes_none() {
 }
 
 #[tokio::test]
+async fn baggage_that_is_not_to_be_propagated_is_taken_out_of_meta_and_headers_traced_or_not() {
+    let meta = r#"{"baggage" : "b=2", "a":1, "tracestate":"s=1","bagg\u0061ge":7}"#;
+    for revision in [Revision::V2025_03_26, Revision::V2026_07_28] {
+        for spans in [true, false] {
+            let policy = format!(r#"{{"propagate_baggage": false, "spans": {spans}}}"#);
+            let policy: TracePolicy = serde_json::from_str(&policy).unwrap();
+            let request = request(revision, meta, &[("baggage", "h=1")]);
+            let (seen, _) = Bench::new(policy, Sampler::AlwaysOn).send(request).await;
+            assert_eq!(header(&seen, "baggage"), None);
+            let body = std::str::from_utf8(&seen.body).unwrap();
+            assert!(!body.contains("b=2") && !body.contains("bagg"), "{body}");
+            assert!(body.contains(r#""a":1"#), "{body}");
+            assert_eq!(&seen.body[seen.call.arguments.clone().unwrap()], br#"{"city":"secret"}"#);
+            assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["params"]["name"], "weather");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_baggage_in_meta_no_byte_of_the_body_changes() {
+    let policy: TracePolicy = serde_json::from_str(r#"{"propagate_baggage": false}"#).unwrap();
+    let request = legacy(&[]);
+    let body = request.body.clone();
+    let (seen, _) = Bench::new(policy, Sampler::AlwaysOn).send(request).await;
+    // The very same bytes, not a copy.
+    assert_eq!(seen.body.as_ptr(), body.as_ptr());
+}
+
+#[tokio::test]
 async fn a_span_says_what_was_called_but_not_with_what() {
     let bench = Bench::traced();
     bench.send(legacy(&[("x-request-id", "r1")])).await;

@@ -24,6 +24,13 @@ const CURSOR_BYTES_MAX: usize = 8 << 10;
 /// How old the catalogue must be before a call of a tool that it lacks has the tools listed again.
 const UNKNOWN_TOOL_AGE: Duration = Duration::from_secs(10);
 
+/// How old the catalogue must be before word of a change has the tools listed again. Each session may be told of the
+/// same change, and a tool may say so with each call.
+const CHANGED_LIST_AGE: Duration = Duration::from_secs(1);
+
+/// The wait after a list that was refused to its caller. It does not grow, since others may fare better.
+const REFUSED_WAIT: Duration = Duration::from_millis(500);
+
 /// The wait after a first failed list; it doubles with each further one.
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
 
@@ -46,14 +53,23 @@ pub(super) struct Tool {
 pub(super) struct Catalog {
     /// Kept when it must not be used any more, for its compiled schemas.
     listing: Arc<Listing>,
-    /// When the listing was learned; `None` when it must not be used.
-    learned_at: Option<Instant>,
-    /// Counts what made lists on their way worthless.
-    generation: u64,
+    /// When the listing was learned, and its edition; `None` when it must not be used.
+    learned: Option<(Instant, Edition)>,
+    /// The edition of a list that is asked for now.
+    edition: Edition,
     /// A list that passes by page by page. There is room for one; an interleaved second takes its place.
     passing: Option<Passing>,
     failures: u32,
     not_before: Option<Instant>,
+}
+
+/// What a list is a list of; a later one is greater.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Edition {
+    /// Counts the nodes: a list of one is worthless for the next.
+    node: u64,
+    /// Counts the changes that were told of: a list from before serves until there is another.
+    change: u64,
 }
 
 /// A complete list.
@@ -75,7 +91,7 @@ struct Passing {
 pub(super) struct Draft {
     known: Arc<Listing>,
     listing: Listing,
-    generation: u64,
+    edition: Edition,
     bytes: usize,
     pages: usize,
 }
@@ -86,8 +102,8 @@ pub(super) struct Asked {
     pub(super) session: Option<Box<str>>,
     /// `None` for the first page.
     pub(super) cursor: Option<Box<str>>,
-    /// [`Catalog::generation`] when it was asked for.
-    pub(super) generation: u64,
+    /// [`Catalog::edition`] when it was asked for.
+    pub(super) edition: Edition,
 }
 
 /// Whether a call has to have the tools listed first.
@@ -107,26 +123,29 @@ impl Catalog {
         if self.not_before.is_some_and(|not_before| now < not_before) {
             return Need::Nothing;
         }
-        let Some(learned_at) = self.learned_at else { return Need::Learn };
+        let Some((learned_at, edition)) = self.learned else { return Need::Learn };
         let age = now.saturating_duration_since(learned_at);
+        let has_changed = edition < self.edition;
         let is_unknown = !self.listing.tools.contains_key(tool);
-        if age >= refresh || (is_unknown && age >= UNKNOWN_TOOL_AGE) { Need::Refresh } else { Need::Nothing }
+        let is_due =
+            age >= refresh || (has_changed && age >= CHANGED_LIST_AGE) || (is_unknown && age >= UNKNOWN_TOOL_AGE);
+        if is_due { Need::Refresh } else { Need::Nothing }
     }
 
     /// What is known of `tool`.
     pub(super) fn tool(&self, tool: &str) -> Option<Arc<Tool>> {
-        self.learned_at?;
+        self.learned?;
         self.listing.tools.get(tool).cloned()
     }
 
     /// Whether there is a list that may be used.
     pub(super) fn is_usable(&self) -> bool {
-        self.learned_at.is_some()
+        self.learned.is_some()
     }
 
-    /// Changes whenever lists that are on their way become worthless.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
+    /// The edition of a list that is asked for now.
+    pub(super) fn edition(&self) -> Edition {
+        self.edition
     }
 
     /// An empty list to be filled, one that remembers what is compiled already.
@@ -134,7 +153,7 @@ impl Catalog {
         Draft {
             known: Arc::clone(&self.listing),
             listing: Listing::default(),
-            generation: self.generation,
+            edition: self.edition,
             bytes: 0,
             pages: 0,
         }
@@ -143,7 +162,7 @@ impl Catalog {
     /// Learns from a page that passes by. True if that completed a list.
     pub(super) fn learn(&mut self, asked: &Asked, page: &Page<'_>, policy: &ValidationPolicy, now: Instant) -> bool {
         let mut draft = match &asked.cursor {
-            None => Draft { generation: asked.generation, ..self.draft() },
+            None => Draft { edition: asked.edition, ..self.draft() },
             Some(cursor) => {
                 let follows = |passing: &mut Passing| passing.cursor == *cursor && passing.session == asked.session;
                 let Some(passing) = self.passing.take_if(follows) else { return false };
@@ -160,24 +179,37 @@ impl Catalog {
         }
     }
 
-    /// Takes a complete list, unless it has become worthless on its way.
+    /// Takes a complete list, unless it is another node's or there is one from after a later change.
     pub(super) fn install(&mut self, draft: Draft, now: Instant) -> bool {
-        if draft.generation != self.generation {
+        let is_overtaken = self.learned.is_some_and(|(_, edition)| draft.edition < edition);
+        if draft.edition.node != self.edition.node || is_overtaken {
             return false;
         }
         self.listing = Arc::new(draft.listing);
-        self.learned_at = Some(now);
+        self.learned = Some((now, draft.edition));
         self.failures = 0;
         self.not_before = None;
         true
     }
 
-    /// The node says that its tools changed, or calls go to another node now: what is known must not be used.
-    pub(super) fn invalidate(&mut self) {
-        self.learned_at = None;
-        self.generation += 1;
+    /// The node says that its tools changed: what is known serves until they are listed again.
+    ///
+    /// Were it dropped, calls would pass unchecked for as long as a client can have a tool say so.
+    pub(super) fn changed(&mut self) {
+        self.edition.change += 1;
+    }
+
+    /// Calls go to another node now: what is known must not be used.
+    pub(super) fn forget(&mut self) {
+        self.learned = None;
+        self.edition.node += 1;
         self.passing = None;
         self.not_before = None;
+    }
+
+    /// A list was refused to its caller: the next try waits a little.
+    pub(super) fn list_refused(&mut self, now: Instant) {
+        self.not_before = self.not_before.max(now.checked_add(REFUSED_WAIT));
     }
 
     /// A list could not be had: the next try waits, twice as long each time.

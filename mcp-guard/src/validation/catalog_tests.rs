@@ -13,7 +13,7 @@ use crate::middleware::clock;
 const REFRESH: Duration = Duration::from_secs(300);
 
 fn first(catalog: &Catalog) -> Asked {
-    Asked { session: None, cursor: None, generation: catalog.generation() }
+    Asked { session: None, cursor: None, edition: catalog.edition() }
 }
 
 fn at(cursor: &str, catalog: &Catalog) -> Asked {
@@ -57,17 +57,67 @@ fn a_page_of_another_session_or_cursor_completes_nothing() {
 }
 
 #[test]
-fn what_changed_must_not_be_used_and_a_list_from_before_is_worthless() {
+fn another_nodes_tools_must_not_be_used_and_a_list_of_them_is_worthless() {
     let now = clock::now();
     let mut catalog = listed(now);
     let before = first(&catalog);
     let draft = catalog.draft();
-    catalog.invalidate();
+    catalog.forget();
     assert!(catalog.tool("a").is_none());
     assert_eq!(catalog.need("a", REFRESH, now), Need::Learn);
     assert!(!learn(&mut catalog, &before, r#"{"tools": []}"#, now));
     assert!(!catalog.install(draft, now));
     assert_eq!(catalog.need("a", REFRESH, now), Need::Learn);
+}
+
+#[test]
+fn what_changed_serves_until_it_is_listed_again() {
+    let now = clock::now();
+    let mut catalog = listed(now);
+    catalog.changed();
+    let need = |catalog: &Catalog, millis| catalog.need("a", REFRESH, now + Duration::from_millis(millis));
+    assert!(catalog.tool("a").is_some());
+    assert_eq!((need(&catalog, 999), need(&catalog, 1_000)), (Need::Nothing, Need::Refresh));
+    let asked = first(&catalog);
+    assert!(learn(&mut catalog, &asked, r#"{"tools": [{"name": "a"}]}"#, now));
+    assert_eq!(need(&catalog, 1_000), Need::Nothing);
+}
+
+/// Else whoever can have the node say so while it is listed would keep the tools unknown.
+#[test]
+fn a_list_from_before_a_change_is_taken_but_not_in_place_of_a_later_one() {
+    let now = clock::now();
+    let mut catalog = Catalog::default();
+    let (before, passing) = (catalog.draft(), first(&catalog));
+    catalog.changed();
+    assert!(catalog.install(before, now) && catalog.is_usable());
+    assert_eq!(catalog.need("a", REFRESH, now + Duration::from_secs(1)), Need::Refresh);
+    assert!(catalog.install(catalog.draft(), now));
+    assert!(!learn(&mut catalog, &passing, r#"{"tools": []}"#, now));
+}
+
+#[test]
+fn word_of_a_change_does_not_shorten_the_wait_after_a_failed_list() {
+    let now = clock::now();
+    let mut catalog = listed(now - Duration::from_secs(10));
+    catalog.list_failed(now);
+    catalog.changed();
+    assert_eq!(catalog.need("a", REFRESH, now), Need::Nothing);
+    assert_eq!(catalog.need("a", REFRESH, now + Duration::from_secs(1)), Need::Refresh);
+}
+
+#[test]
+fn refused_lists_wait_half_a_second_each_time_and_shorten_no_other_wait() {
+    let now = clock::now();
+    let mut catalog = Catalog::default();
+    for _ in 0..3 {
+        catalog.list_refused(now);
+        assert_eq!(catalog.need("a", REFRESH, now + Duration::from_millis(499)), Need::Nothing);
+        assert_eq!(catalog.need("a", REFRESH, now + Duration::from_millis(500)), Need::Learn);
+    }
+    catalog.list_failed(now);
+    catalog.list_refused(now);
+    assert_eq!(catalog.need("a", REFRESH, now + Duration::from_millis(999)), Need::Nothing);
 }
 
 #[test]
@@ -106,7 +156,7 @@ fn the_same_text_is_one_schema_from_tool_to_tool_and_from_list_to_list() {
     let a = catalog.tool("a").unwrap().input.clone().unwrap();
     let b = catalog.tool("b").unwrap();
     assert!(Arc::ptr_eq(&a, b.input.as_ref().unwrap()) && Arc::ptr_eq(&a, b.output.as_ref().unwrap()));
-    catalog.invalidate();
+    catalog.forget();
     let asked = first(&catalog);
     learn(&mut catalog, &asked, page, now);
     assert!(Arc::ptr_eq(&a, catalog.tool("a").unwrap().input.as_ref().unwrap()));
@@ -151,7 +201,9 @@ fn a_policy_that_cannot_be_meant_says_what_is_allowed() {
 enum Event {
     Page { cursor: Option<u8>, next: Option<u8>, tool: u8, stale: bool },
     Changed,
+    Moved,
     Failed,
+    Refused,
     Pass(u16),
 }
 
@@ -161,46 +213,53 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => (cursor(), cursor(), 0_u8..4, any::<bool>())
             .prop_map(|(cursor, next, tool, stale)| Event::Page { cursor, next, tool, stale }),
         1 => Just(Event::Changed),
+        1 => Just(Event::Moved),
         1 => Just(Event::Failed),
+        1 => Just(Event::Refused),
         2 => (0_u16..400).prop_map(Event::Pass),
     ]
 }
 
 proptest! {
-    /// A tool is only ever known from a complete list that was asked for after the last change.
+    /// A tool is only ever known from a complete list of this node, and a change takes none away.
     #[test]
-    fn nothing_from_before_a_change_is_ever_used(events in proptest::collection::vec(any_event(), 0..60)) {
+    fn nothing_from_another_node_is_ever_used(events in proptest::collection::vec(any_event(), 0..60)) {
         let mut now = clock::now();
         let mut catalog = Catalog::default();
-        let mut completed_since_change = false;
+        let mut of_another_node = None;
+        let mut is_completed = false;
         for event in events {
             match event {
                 Event::Page { cursor, next, tool, stale } => {
-                    let generation = catalog.generation().wrapping_sub(u64::from(stale));
+                    let old = of_another_node.filter(|_| stale);
+                    let edition = old.unwrap_or(catalog.edition());
                     let cursor = cursor.map(|cursor| cursor.to_string().into());
                     let is_first = cursor.is_none();
                     let next = next.map_or("null".into(), |next| format!("\"{next}\""));
                     let page = format!(r#"{{"tools": [{{"name": "{tool}"}}], "nextCursor": {next}}}"#);
-                    let completed = learn(&mut catalog, &Asked { session: None, cursor, generation }, &page, now);
-                    prop_assert!(!(completed && is_first && stale));
-                    completed_since_change |= completed;
+                    let completed = learn(&mut catalog, &Asked { session: None, cursor, edition }, &page, now);
+                    prop_assert!(!(completed && is_first && old.is_some()));
+                    is_completed |= completed;
                     if completed {
                         prop_assert!(catalog.tool(&tool.to_string()).is_some());
                         prop_assert_eq!(catalog.need(&tool.to_string(), REFRESH, now), Need::Nothing);
                     }
                 }
-                Event::Changed => {
-                    catalog.invalidate();
-                    completed_since_change = false;
+                Event::Changed => catalog.changed(),
+                Event::Moved => {
+                    of_another_node = Some(catalog.edition());
+                    catalog.forget();
+                    is_completed = false;
                 }
-                Event::Failed => {
-                    catalog.list_failed(now);
+                Event::Failed | Event::Refused => {
+                    let failed = matches!(event, Event::Failed);
+                    if failed { catalog.list_failed(now) } else { catalog.list_refused(now) }
                     prop_assert_eq!(catalog.need("a", REFRESH, now), Need::Nothing);
                 }
                 Event::Pass(seconds) => now += Duration::from_secs(seconds.into()),
             }
-            prop_assert_eq!(catalog.is_usable(), completed_since_change);
-            prop_assert!(completed_since_change || (0..4).all(|tool| catalog.tool(&tool.to_string()).is_none()));
+            prop_assert_eq!(catalog.is_usable(), is_completed);
+            prop_assert!(is_completed || (0..4).all(|tool| catalog.tool(&tool.to_string()).is_none()));
         }
     }
 }

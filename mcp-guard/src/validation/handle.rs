@@ -17,7 +17,7 @@ impl CatalogHandle {
 
     /// Forgets the tools: calls go to another node now. The next call has them listed again.
     pub fn forget(&self) {
-        self.write(Catalog::invalidate);
+        self.write(Catalog::forget);
     }
 
     /// Nothing that runs under the lock can leave it half changed, so a poisoned one is still good.

@@ -15,10 +15,11 @@
 //! # Where the schemas come from
 //!
 //! From every complete answer to `tools/list` that passes by, the last one counting for all sessions. When there is none yet, or
-//! after `list_changed`, or when calls go to another node ([`CatalogHandle::forget`]), a call has the guard list the tools itself, in the call's own
+//! when calls go to another node ([`CatalogHandle::forget`]), a call has the guard list the tools itself, in the call's own
 //! session and with its credentials; others wait for that list, at most twice `list_timeout`. When what is known is older than
-//! `refresh`, or 10 s old and without the tool, one call lists and the others go by what is known. A list that fails is tried again
-//! after 1 s, then 2 s, up to 60 s.
+//! `refresh`, or 10 s old and without the tool, or 1 s old and the node said `list_changed`, one call lists and the others go by what
+//! is known until the new list is complete. A list that fails is tried again after 1 s, then 2 s, up to 60 s; one that the node
+//! refuses to its caller (401, 403; up to 2025-11-25 also 400, 404), after half a second.
 //!
 //! A call whose tool has no usable schema **passes unchecked** and is counted in `mcp_guard_validation_unchecked_total{reason}`. A
 //! schema is compiled when it is first needed and once for each text. It may have no more than 64 levels, 64 patterns, and 32,768 places with its

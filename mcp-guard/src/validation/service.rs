@@ -13,6 +13,7 @@ use super::catalog::{Asked, Catalog, Draft, Need, Tool};
 use super::compile::ToolSchema;
 use super::handle::CatalogHandle;
 use super::messages::{MessageFault, MessageSchemas};
+use super::metrics::{Check, Counters, Unchecked};
 use super::page::Page;
 use super::policy::{Mode, ValidationPolicy};
 use super::schema::Schema;
@@ -32,6 +33,7 @@ pub struct Validation<H> {
 pub(super) struct Shared {
     policy: ValidationPolicy,
     catalog: CatalogHandle,
+    counters: Counters,
     /// Held by the one call that has the tools listed.
     turn: Mutex<()>,
     /// The next number of a list of the guard's own.
@@ -40,7 +42,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(policy: ValidationPolicy) -> Self {
-        Self { policy, catalog: CatalogHandle::default(), turn: Mutex::default(), number: AtomicU64::new(1) }
+        Self {
+            policy,
+            catalog: CatalogHandle::default(),
+            counters: Counters::default(),
+            turn: Mutex::default(),
+            number: AtomicU64::new(1),
+        }
     }
 
     pub(super) fn policy(&self) -> &ValidationPolicy {
@@ -119,18 +127,27 @@ impl<H: Handler> Validation<H> {
         let shared = &self.shared;
         let listed = timeout(shared.policy.list_timeout(), self.pages(request, meta)).await;
         let now = clock::now();
-        let outcome = match listed {
+        let outcome = shared.catalog.write(|catalog| match listed {
             Ok(Ok(draft)) => {
-                let is_current = shared.catalog.write(|catalog| catalog.install(draft, now));
-                if is_current { "ok" } else { "outdated" }
+                if catalog.install(draft, now) {
+                    "ok"
+                } else {
+                    "outdated"
+                }
             }
-            Ok(Err(NoList::ToTheCaller)) => "refused",
-            Ok(Err(NoList::Failed)) => "failed",
-            Err(_) => "timed_out",
-        };
-        if matches!(outcome, "failed" | "timed_out") {
-            shared.catalog.write(|catalog| catalog.list_failed(now));
-        }
+            Ok(Err(NoList::ToTheCaller)) => {
+                catalog.list_refused(now);
+                "refused"
+            }
+            Ok(Err(NoList::Failed)) => {
+                catalog.list_failed(now);
+                "failed"
+            }
+            Err(_) => {
+                catalog.list_failed(now);
+                "timed_out"
+            }
+        });
         metrics::listed(outcome);
     }
 
@@ -174,8 +191,8 @@ impl Shared {
 
     fn asked(&self, call: &Call, params: Option<&Value>) -> Asked {
         let cursor = params.and_then(|params| params.get("cursor")?.as_str());
-        let generation = self.catalog.read(Catalog::generation);
-        Asked { session: call.session.clone(), cursor: cursor.map(Into::into), generation }
+        let edition = self.catalog.read(Catalog::edition);
+        Asked { session: call.session.clone(), cursor: cursor.map(Into::into), edition }
     }
 
     /// Checks a message by its method's schema. Gives back its `params`, if anything here needs them.
@@ -196,7 +213,7 @@ impl Shared {
         if self.policy.messages() != Mode::Off {
             let schemas = MessageSchemas::get();
             schemas.check(call.revision, call.kind, call.method.as_str(), params.as_ref()).or_else(|fault| {
-                self.judge(self.policy.messages(), "messages", || match fault {
+                self.judge(self.policy.messages(), Check::Messages, || match fault {
                     MessageFault::UnknownMethod => {
                         let detail = format!("{} has no such request", call.revision);
                         Refusal::new(Reason::MethodNotFound, detail)
@@ -215,10 +232,10 @@ impl Shared {
     /// `params` that could not be read: nothing in them can be checked, not even by the tool's schema.
     fn unread(&self, call: &Call, violation: Violation) -> Result<Option<Value>, Refusal> {
         let violations = [violation];
-        self.judge(self.policy.messages(), "messages", || refusal(Reason::InvalidParams, "", &violations))?;
+        self.judge(self.policy.messages(), Check::Messages, || refusal(Reason::InvalidParams, "", &violations))?;
         if let Some(tool) = call.tool() {
             let of_tool = || refusal(Reason::InvalidArguments, tool, &violations);
-            self.judge(self.policy.arguments(), "arguments", of_tool)?;
+            self.judge(self.policy.arguments(), Check::Arguments, of_tool)?;
         }
         Ok(None)
     }
@@ -231,12 +248,12 @@ impl Shared {
         }
         let Some(tool) = tool else {
             let is_usable = self.catalog.read(Catalog::is_usable);
-            metrics::unchecked(if is_usable { "unknown_tool" } else { "no_list" });
+            self.counters.unchecked(if is_usable { Unchecked::UnknownTool } else { Unchecked::NoList });
             return Ok(());
         };
         let Some(schema) = tool.input.as_deref() else { return Ok(()) };
         let Some(compiled) = self.compiled(schema, name) else {
-            metrics::unchecked("schema");
+            self.counters.unchecked(Unchecked::Schema);
             return Ok(());
         };
         let none = Value::Object(serde_json::Map::new());
@@ -244,7 +261,7 @@ impl Shared {
         if violations.is_empty() {
             return Ok(());
         }
-        self.judge(mode, "arguments", || refusal(Reason::InvalidArguments, name, &violations))
+        self.judge(mode, Check::Arguments, || refusal(Reason::InvalidArguments, name, &violations))
     }
 
     /// `schema`, ready to check. One that cannot be used is reported, once.
@@ -261,11 +278,11 @@ impl Shared {
     }
 
     /// Refuses, or counts and lets pass.
-    fn judge(&self, mode: Mode, check: &'static str, refusal: impl FnOnce() -> Refusal) -> Result<(), Refusal> {
+    fn judge(&self, mode: Mode, check: Check, refusal: impl FnOnce() -> Refusal) -> Result<(), Refusal> {
         match mode {
             Mode::Enforce => Err(refusal()),
             Mode::Report => {
-                metrics::reported(check);
+                self.counters.reported(check);
                 Ok(())
             }
             Mode::Off => Ok(()),
@@ -287,7 +304,7 @@ impl Shared {
             let catalog = self.catalog.clone();
             answer.on_message(move |message| {
                 if results::is_list_changed(message) {
-                    catalog.write(Catalog::invalidate);
+                    catalog.write(Catalog::changed);
                 }
                 None
             });
@@ -323,11 +340,11 @@ impl Shared {
         }
         match self.policy.results() {
             Mode::Enforce => {
-                metrics::replaced();
+                self.counters.replaced();
                 Some(Bytes::from(results::replacement(call, &violations)))
             }
             Mode::Report | Mode::Off => {
-                metrics::reported("results");
+                self.counters.reported(Check::Results);
                 None
             }
         }

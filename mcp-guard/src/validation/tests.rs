@@ -144,9 +144,59 @@ async fn word_of_a_change_has_the_tools_listed_again() {
         node.set(|node| node.streams = Some(word));
         text(guard.handle(request("ping", &json!({}))).await).await;
         node.set(|node| (node.streams, node.pages) = (None, vec![json!([{"name": "add"}])]));
+        tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(guard.handle(add(&json!({}))).await.is_refusal(), None);
         assert_eq!(node.asked(), ["tools/list", "ping", "tools/list", "tools/call"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_word_of_a_change_calls_are_checked_by_the_old_list_until_there_is_another() {
+    let node = Fake::adder();
+    let (_, guard) = guarded(ValidationPolicy::default(), &node);
+    list(&guard).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    node.set(|node| node.streams = Some("notifications/tools/list_changed"));
+    text(guard.handle(request("ping", &json!({}))).await).await;
+    let mut first = Box::pin(guard.handle(add(&json!({"a": 1}))));
+    assert!(first.as_mut().now_or_never().is_none());
+    // The same word again, while the tools are listed.
+    text(guard.handle(request("ping", &json!({}))).await).await;
+    let other = guard.handle(add(&json!({}))).now_or_never().expect("it does not wait");
+    assert_eq!(other.is_refusal(), Some(Reason::InvalidArguments));
+    assert_eq!(first.await.is_refusal(), None);
+    assert_eq!(guard.handle(add(&json!({}))).await.is_refusal(), Some(Reason::InvalidArguments));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_sessions_told_of_one_change_share_one_list() {
+    let node = Fake::adder();
+    let (_, guard) = guarded(ValidationPolicy::default(), &node);
+    list(&guard).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    node.set(|node| node.streams = Some("notifications/tools/list_changed"));
+    for _ in 0..20 {
+        text(guard.handle(request("ping", &json!({}))).await).await;
+    }
+    node.set(|node| node.streams = None);
+    node.asked();
+    join_all((0..20).map(|_| guard.handle(add(&json!({"a": 1}))))).await;
+    guard.handle(add(&json!({"a": 1}))).await;
+    assert_eq!(node.asked().iter().filter(|method| *method == "tools/list").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_says_so_with_each_call_has_the_tools_listed_once_a_second() {
+    let node = Fake::adder().with(|node| node.streams = Some("notifications/tools/list_changed"));
+    let (_, guard) = guarded(ValidationPolicy::default(), &node);
+    list(&guard).await;
+    node.asked();
+    for _ in 0..30 {
+        tokio::time::advance(Duration::from_millis(100)).await;
+        text(guard.handle(add(&json!({"a": 1}))).await).await;
+    }
+    // Each list takes a tenth of a second too.
+    assert_eq!(node.asked().iter().filter(|method| *method == "tools/list").count(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,11 +242,15 @@ async fn when_the_tools_cannot_be_listed_calls_pass_and_the_next_try_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_the_node_does_not_want_keeps_no_other_from_listing() {
+async fn a_caller_that_the_node_does_not_want_keeps_others_from_listing_for_half_a_second_only() {
     let node = Fake::adder().with(|node| node.status = 404);
     let (_, guard) = guarded(ValidationPolicy::default(), &node);
-    assert_eq!(guard.handle(add(&json!({}))).await.is_refusal(), None);
+    for _ in 0..3 {
+        assert_eq!(guard.handle(add(&json!({}))).await.is_refusal(), None);
+    }
+    assert_eq!(node.asked(), ["tools/list", "tools/call", "tools/call", "tools/call"]);
     node.set(|node| node.status = 200);
+    tokio::time::advance(Duration::from_millis(500)).await;
     assert_eq!(guard.handle(add(&json!({}))).await.is_refusal(), Some(Reason::InvalidArguments));
 }
 

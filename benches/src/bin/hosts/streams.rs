@@ -1,26 +1,30 @@
 //! pingora's streams (`ServerApp`), served by hyper: with work stealing, and as the sidecar does.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_guard::session::Profile;
 use mcp_guard_benches::Fault;
-use mcp_guard_sidecar::connection::{Connections, GuardApp};
+use mcp_guard_sidecar::activity::Silence;
+use mcp_guard_sidecar::admission::Connections;
+use mcp_guard_sidecar::connection::GuardApp;
 use mcp_guard_sidecar::drain::Drain;
 use mcp_guard_sidecar::host;
+use mcp_guard_sidecar::memory::Memory;
 use mcp_guard_sidecar::upstream::http::{HttpOptions, HttpUpstream};
 use pingora::services::listening::Service;
 
 use crate::phases;
 use crate::service::{Parsing, Pooled};
 
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const SILENCE: Silence = Silence { first: Duration::from_secs(10), between: Duration::from_secs(75) };
 
 /// One runtime for all cores, and hyper-util's client with one pool.
 pub(crate) fn serve_stealing(address: SocketAddr, node: SocketAddr) {
     let Ok(next) = Pooled::new(node) else { return };
     let mut server = phases::server();
-    let app = GuardApp::new(Parsing::new(next), connections(), HEADER_TIMEOUT);
+    let app = GuardApp::new(Parsing::new(next), connections(), SILENCE, memory());
     let mut service = Service::new("streams".to_owned(), app);
     service.add_tcp(&address.to_string());
     server.add_service(service);
@@ -42,10 +46,15 @@ pub(crate) fn serve_per_core(address: SocketAddr, node: SocketAddr) -> Result<()
     let mut server = host::server();
     for core in 0..host::cores() {
         let service = Parsing::new(upstream.another_pool());
-        let app = GuardApp::new(service, connections.clone(), HEADER_TIMEOUT);
+        let app = GuardApp::new(service, connections.clone(), SILENCE, memory());
         server.add_service(host::listening(app, address, core));
     }
     server.run_forever();
+}
+
+/// Nothing is shed.
+fn memory() -> Arc<Memory> {
+    Arc::new(Memory::new(u64::MAX))
 }
 
 fn connections() -> Connections {

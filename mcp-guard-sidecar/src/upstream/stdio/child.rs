@@ -9,6 +9,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use crate::open_files;
+
 use super::options::StdioOptions;
 use super::session::Session;
 
@@ -34,7 +36,9 @@ pub(super) fn command(options: &StdioOptions) -> Command {
 fn launched(options: &StdioOptions, launcher: &std::ffi::OsStr) -> Command {
     let mut command = Command::new(launcher);
     command.arg("exec-node").arg("--parent").arg(std::process::id().to_string());
-    for (flag, limit) in [("--memory", options.memory), ("--cpu-seconds", options.cpu_seconds)] {
+    let limits =
+        [("--memory", options.memory), ("--cpu-seconds", options.cpu_seconds), ("--open-files", open_files::before())];
+    for (flag, limit) in limits {
         if let Some(limit) = limit {
             command.arg(flag).arg(limit.to_string());
         }

@@ -23,7 +23,11 @@ const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{}}"#;
 pub(super) async fn probe(inner: &Inner, known: Health) -> Health {
     let Ok(place) = take_place(inner) else { return known };
     let Ok(opening) = start(inner, place).await else { return Health::Failing };
-    if answers_ping(inner, &opening).await { Health::Alive } else { Health::Failing }
+    tokio::select! {
+        is_alive = answers_ping(inner, &opening) => if is_alive { Health::Alive } else { Health::Failing },
+        // Dropping the opening ends the child, which no session does.
+        () = inner.ends() => known,
+    }
 }
 
 async fn answers_ping(inner: &Inner, opening: &Opening) -> bool {

@@ -15,7 +15,7 @@ use mcp_guard::middleware::UpstreamError;
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::revision::Revision;
 use mcp_guard::session::{End, SessionId, cancelled_id, one_line, progress_token};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower::Service;
 
 use super::answer;
@@ -44,6 +44,7 @@ pub(super) struct Inner {
     /// One for each child, from before it starts until it is gone.
     pub(super) places: Arc<Semaphore>,
     health: AtomicU8,
+    is_ending: watch::Sender<bool>,
 }
 
 /// What the last child to be started says about the node.
@@ -63,6 +64,12 @@ impl Inner {
         self.health.store(health as u8, Ordering::Relaxed);
     }
 
+    /// Waits until the node is shut down.
+    pub(super) async fn ends(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.is_ending.subscribe().wait_for(|is_ending| *is_ending).await;
+    }
+
     fn find(&self, call: &Call) -> Result<Arc<Session>, UpstreamError> {
         let Some(id) = call.session.as_deref() else {
             return Err(refuse(Reason::InvalidRequest, "`Mcp-Session-Id` missing"));
@@ -80,6 +87,7 @@ impl Stdio {
             spawner: Spawner::new(children_max),
             places: Arc::new(Semaphore::new(children_max)),
             health: AtomicU8::new(Health::Unknown as u8),
+            is_ending: watch::Sender::new(false),
             options,
         };
         Self { inner: Arc::new(inner) }
@@ -91,6 +99,7 @@ impl Stdio {
     /// Drain before: calls in flight fail.
     pub async fn shutdown(&self) {
         self.inner.registry.drain();
+        self.inner.is_ending.send_replace(true);
         let all = u32::try_from(self.inner.options.children_max.get()).unwrap_or(u32::MAX);
         // Children that are still starting give their places back too. The semaphore is never closed.
         let _ = self.inner.places.acquire_many(all).await;

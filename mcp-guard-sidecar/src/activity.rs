@@ -1,0 +1,226 @@
+//! How long a connection may be silent.
+//!
+//! Hyper has a time-out for the head of an HTTP/1 request alone. It does not run while hyper still waits for the bytes
+//! that tell HTTP/1 from HTTP/2, HTTP/2 has none, and between two requests it is the keep-alive limit too. So the guard
+//! counts the requests of each connection itself, and one rule holds for both protocols:
+//!
+//! | the connection | may last |
+//! | --- | --- |
+//! | has had no request | `first`, from when it was accepted |
+//! | works on a request, or sends an answer | as long as that takes |
+//! | is between requests, or has sent a part of the next head | `between`, from the end of the last answer |
+//!
+//! A head that comes slowly on a used connection so holds no more than a connection that is kept open unused.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::server::graceful::GracefulConnection;
+use mcp_guard::middleware::clock;
+use tokio::sync::Notify;
+
+/// How long a connection may have no request.
+#[derive(Clone, Copy, Debug)]
+pub struct Silence {
+    /// Until the head of the first request has come.
+    pub first: Duration,
+    /// From the end of an answer until the head of the next request has come.
+    pub between: Duration,
+}
+
+/// What one connection's client asks for now. Clones are the same connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Activity(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    has_begun: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    in_flight: usize,
+    is_first: bool,
+    /// When the connection was accepted, or the last answer ended.
+    silent_since: Instant,
+}
+
+impl Activity {
+    /// A connection that was just accepted.
+    pub(crate) fn new() -> Self {
+        let state = State { in_flight: 0, is_first: true, silent_since: clock::now() };
+        Self(Arc::new(Shared { state: Mutex::new(state), has_begun: Notify::new() }))
+    }
+
+    /// Counts requests of `service` until their answers have ended.
+    pub(crate) fn track<S>(&self, service: S) -> Tracked<S> {
+        Tracked { service, activity: self.clone() }
+    }
+
+    /// Waits until the first request has come.
+    pub(crate) async fn has_begun(&self) {
+        self.0.has_begun.notified().await;
+    }
+
+    /// Waits until the connection has been silent for longer than it may be.
+    ///
+    /// Requests cost it nothing: it looks at the time only when one that was still silent would have to end.
+    pub(crate) async fn silent(&self, silence: Silence) {
+        while let Some(wait) = self.remaining(silence, clock::now()) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn remaining(&self, silence: Silence, now: Instant) -> Option<Duration> {
+        let state = self.lock();
+        let limit = if state.is_first { silence.first } else { silence.between };
+        if state.in_flight > 0 {
+            return Some(limit);
+        }
+        let left = limit.saturating_sub(now.saturating_duration_since(state.silent_since));
+        (!left.is_zero()).then_some(left)
+    }
+
+    fn ask(&self) -> Asked {
+        let is_first = {
+            let mut state = self.lock();
+            state.in_flight += 1;
+            std::mem::take(&mut state.is_first)
+        };
+        if is_first {
+            self.0.has_begun.notify_one();
+        }
+        Asked(self.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Serves a connection until it ends, is silent for too long, or `ends` comes. Then it takes no more requests and
+/// answers those that it has.
+// Written out with its `Send`, which the compiler cannot find for all the lifetimes in a caller's future.
+pub(crate) fn serve<C>(
+    connection: C,
+    activity: Activity,
+    silence: Silence,
+    ends: impl Future<Output = ()> + Send,
+) -> impl Future<Output = Result<(), C::Error>> + Send
+where
+    C: GracefulConnection + Send + 'static,
+    C::Error: Send,
+{
+    async move {
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            result = connection.as_mut() => return result,
+            () = activity.silent(silence) => {}
+            () = ends => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        loop {
+            tokio::select! {
+                result = connection.as_mut() => return result,
+                () = tokio::time::sleep(CLOSING) => {}
+            }
+            if activity.lock().in_flight == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// How long a client may take to close a connection that is over.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// A request that is worked on, until its answer has ended.
+#[derive(Debug)]
+pub(crate) struct Asked(Activity);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let now = clock::now();
+        let mut state = self.0.lock();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        state.silent_since = now;
+    }
+}
+
+/// A service whose requests count as activity.
+#[derive(Debug)]
+pub(crate) struct Tracked<S> {
+    service: S,
+    activity: Activity,
+}
+
+impl<S, B> Service<Request<Incoming>> for Tracked<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: Unpin,
+{
+    type Response = Response<TrackedBody<B>>;
+    type Error = S::Error;
+    type Future = TrackedFuture<S::Future>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let asked = Some(self.activity.ask());
+        TrackedFuture { future: self.service.call(request), asked }
+    }
+}
+
+/// A request of a [`Tracked`] service.
+#[derive(Debug)]
+pub(crate) struct TrackedFuture<F> {
+    future: F,
+    asked: Option<Asked>,
+}
+
+impl<F, B, E> Future for TrackedFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>> + Unpin,
+{
+    type Output = Result<Response<TrackedBody<B>>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = ready!(Pin::new(&mut self.future).poll(cx));
+        let asked = self.asked.take();
+        Poll::Ready(result.map(|response| response.map(|body| TrackedBody { body, _asked: asked })))
+    }
+}
+
+/// An answer of a [`Tracked`] service.
+#[derive(Debug)]
+pub(crate) struct TrackedBody<B> {
+    body: B,
+    _asked: Option<Asked>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for TrackedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+#[path = "activity_tests.rs"]
+mod tests;

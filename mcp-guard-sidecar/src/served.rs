@@ -1,0 +1,173 @@
+//! What the requests of one connection go through before the stack, and their answers after it.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use mcp_guard::call::Method as McpMethod;
+use mcp_guard::middleware::Client;
+use mcp_guard::refusal::{Reason, Refusal};
+use metrics::counter;
+use tower::Service;
+
+use crate::drain::Drain;
+use crate::memory::Memory;
+use crate::refused;
+
+/// Serves the requests of one connection with `service`.
+pub(crate) struct Served<S> {
+    pub(crate) service: S,
+    pub(crate) client: IpAddr,
+    pub(crate) drain: Drain,
+    pub(crate) memory: Arc<Memory>,
+    /// Why the whole connection is turned away. It was counted when it was accepted.
+    pub(crate) turned_away: Option<Reason>,
+}
+
+impl<S, B> hyper::service::Service<Request<Incoming>> for Served<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+{
+    type Response = Response<DrainedBody<B>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(reason) = self.refuses(request.method()) {
+            let response = refused(reason, request.version());
+            return Box::pin(async { Ok(response) });
+        }
+        request.extensions_mut().insert(Client(self.client));
+        let (version, stays_open) = (request.version(), stays_open(&request));
+        let drain = self.drain.clone();
+        let mut service = self.service.clone();
+        Box::pin(async move {
+            let mut response = service.call(request).await?;
+            if drain.is_leaving() {
+                close(response.headers_mut(), version);
+            }
+            let drain = stays_open.then(|| ends(drain));
+            Ok(response.map(|body| DrainedBody::Body { body: Box::pin(body), drain }))
+        })
+    }
+}
+
+impl<S> Served<S> {
+    /// Why a request is refused before it is read.
+    fn refuses(&self, method: &Method) -> Option<Reason> {
+        if self.turned_away.is_some() {
+            return self.turned_away;
+        }
+        let reason = if self.drain.is_draining() {
+            Reason::Draining
+        } else if method == Method::POST && self.memory.sheds() {
+            Reason::MemoryPressure
+        } else {
+            return None;
+        };
+        counter!("mcp_guard_refusals_total", "reason" => reason.as_str()).increment(1);
+        Some(reason)
+    }
+}
+
+/// Whether the answer is a stream that does not end by itself: that of a GET, or of `subscriptions/listen`, which
+/// 2026-07-28 has in its place. That revision requires the header, and the stack refuses one that the body contradicts.
+fn stays_open<B>(request: &Request<B>) -> bool {
+    let named = request.headers().get(METHOD).map(HeaderValue::as_bytes);
+    request.method() == Method::GET || named == Some(McpMethod::SUBSCRIPTIONS_LISTEN.as_bytes())
+}
+
+const METHOD: &str = "mcp-method";
+
+fn ends(drain: Drain) -> Ends {
+    Box::pin(async move { drain.turns_away().await })
+}
+
+/// The answer to a request that is not read.
+fn refused<B>(reason: Reason, version: Version) -> Response<DrainedBody<B>> {
+    let (detail, wait) = if reason == Reason::MemoryPressure {
+        ("what runs has to end first", MEMORY_WAIT)
+    } else if reason == Reason::Draining {
+        ("another node serves you", CONNECTION_WAIT)
+    } else {
+        ("close some, or come back later", CONNECTION_WAIT)
+    };
+    let mut response = refused::response(&Refusal::new(reason, detail).retry_after(wait));
+    if reason != Reason::MemoryPressure {
+        close(response.headers_mut(), version);
+    }
+    response.map(DrainedBody::Whole)
+}
+
+/// When to come back: connections come and go, memory comes back more slowly.
+const CONNECTION_WAIT: Duration = Duration::from_secs(1);
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
+
+/// Tells a client of HTTP/1 to come back on another connection. HTTP/2 has GOAWAY for that, and no such header.
+fn close(headers: &mut http::HeaderMap, version: Version) {
+    if version < Version::HTTP_2 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+type Ends = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A body that ends when the guard drains, if it is a stream that would never end by itself.
+pub(crate) enum DrainedBody<B> {
+    /// A refusal of the host's own.
+    Whole(Full<Bytes>),
+    /// An answer of the stack's.
+    Body {
+        /// What the stack answered.
+        body: Pin<Box<B>>,
+        /// When it has to end.
+        drain: Option<Ends>,
+    },
+}
+
+impl<B> fmt::Debug for DrainedBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DrainedBody")
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for DrainedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Body { body, drain } => {
+                let frame = body.as_mut().poll_frame(cx);
+                let over = frame.is_pending() && drain.as_mut().is_some_and(|ends| ends.as_mut().poll(cx).is_ready());
+                if over { Poll::Ready(None) } else { frame }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Body { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Body { body, .. } => body.size_hint(),
+        }
+    }
+}
