@@ -64,7 +64,7 @@ const END_TO_END: [&str; 10] = [
     "user-agent",
 ];
 
-const END_TO_END_PREFIXES: [&str; 5] = ["accept", "content-", "mcp-", "sec-", "x-"];
+const END_TO_END_PREFIXES: [&str; 5] = ["accept", "content-", "mcp-", "sec-", "x-forwarded-"];
 
 #[cfg(test)]
 mod tests {
