@@ -51,7 +51,7 @@ fn is_end_to_end(name: &str) -> bool {
     END_TO_END.contains(&name) || END_TO_END_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-const END_TO_END: [&str; 10] = [
+const END_TO_END: [&str; 12] = [
     "authorization",
     "baggage",
     "cookie",
@@ -62,6 +62,8 @@ const END_TO_END: [&str; 10] = [
     "traceparent",
     "tracestate",
     "user-agent",
+    "x-real-ip",
+    "x-request-id",
 ];
 
 const END_TO_END_PREFIXES: [&str; 5] = ["accept", "content-", "mcp-", "sec-", "x-forwarded-"];
