@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 pub(crate) fn check(data: &[u8]) {
     for revision in Revision::ALL.into_iter().map(Some).chain([None]) {
         match read(data, Reading { revision, depth_max: 64, batch_max: 8 }) {
-            Ok(Body::Single(call)) => check_call(data, &call),
+            Ok(Body::Single(call, _)) => check_call(data, &call),
             Ok(Body::Batch(members)) => {
                 assert!(!members.is_empty() && members.len() <= 8);
                 for (range, member) in members {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,31 +35,61 @@ pub(crate) struct Served<S> {
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Served<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
+    S::Future: Unpin,
+    B: Unpin,
 {
     type Response = Response<DrainedBody<B>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = ServedFuture<S::Future, B>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if let Some(reason) = self.refuses(request.method()) {
-            let response = refused(reason, request.version());
-            return Box::pin(async { Ok(response) });
+            return ServedFuture::Refused(Some(refused(reason, request.version())));
         }
         request.extensions_mut().insert(Client(self.client));
         let (version, stays_open) = (request.version(), stays_open(&request));
         let drain = self.drain.clone();
-        let mut service = self.service.clone();
-        Box::pin(async move {
-            let mut response = service.call(request).await?;
-            if drain.is_leaving() {
-                close(response.headers_mut(), version);
+        ServedFuture::Asked { future: self.service.clone().call(request), drain, version, stays_open }
+    }
+}
+
+/// The answer to a request, on its way.
+pub(crate) enum ServedFuture<F, B> {
+    /// It is there: a refusal of the host's own.
+    Refused(Option<Response<DrainedBody<B>>>),
+    /// It comes from the stack.
+    Asked {
+        /// The stack's own.
+        future: F,
+        /// Whether the guard leaves meanwhile.
+        drain: Drain,
+        /// The client's version of HTTP.
+        version: Version,
+        /// Whether the answer is a stream that does not end by itself.
+        stays_open: bool,
+    },
+}
+
+impl<F, B> Future for ServedFuture<F, B>
+where
+    F: Future<Output = Result<Response<B>, Infallible>> + Unpin,
+    B: Unpin,
+{
+    type Output = Result<Response<DrainedBody<B>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Refused(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            Self::Asked { future, drain, version, stays_open } => {
+                let Ok(mut response) = ready!(Pin::new(future).poll(cx));
+                if drain.is_leaving() {
+                    close(response.headers_mut(), *version);
+                }
+                let drain = stays_open.then(|| ends(drain.clone()));
+                Poll::Ready(Ok(response.map(|body| DrainedBody::Body { body, drain })))
             }
-            let drain = stays_open.then(|| ends(drain));
-            Ok(response.map(|body| DrainedBody::Body { body: Box::pin(body), drain }))
-        })
+        }
     }
 }
 
@@ -130,7 +160,7 @@ pub(crate) enum DrainedBody<B> {
     /// An answer of the stack's.
     Body {
         /// What the stack answered.
-        body: Pin<Box<B>>,
+        body: B,
         /// When it has to end.
         drain: Option<Ends>,
     },
@@ -142,7 +172,7 @@ impl<B> fmt::Debug for DrainedBody<B> {
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for DrainedBody<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for DrainedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -150,7 +180,7 @@ impl<B: Body<Data = Bytes>> Body for DrainedBody<B> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Body { body, drain } => {
-                let frame = body.as_mut().poll_frame(cx);
+                let frame = Pin::new(body).poll_frame(cx);
                 let over = frame.is_pending() && drain.as_mut().is_some_and(|ends| ends.as_mut().poll(cx).is_ready());
                 if over { Poll::Ready(None) } else { frame }
             }

@@ -15,6 +15,7 @@
 //! which a call meets them, and [`middleware`], the HTTP around them.
 
 pub mod call;
+pub mod json;
 pub mod limits;
 pub mod matcher;
 mod members;

@@ -1,81 +1,37 @@
-//! Members of a JSON object by name, raw; and names that only look like them.
+//! Members of a JSON object by name; and names that only look like them.
 
-use std::fmt;
+use crate::json::{Json, Kind};
+use crate::refusal::{Reason, Refusal};
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
-use crate::message::unreadable;
-use crate::refusal::Refusal;
-
-/// Reads the members called `names` of the object `text`. `null` is a value, not absence.
+/// The members called `names` of `object`. `null` is a value, not absence.
 ///
 /// # Errors
 ///
-/// `parse_error` for what is no JSON; `invalid_request` for what is no object, for a name given twice, and for one
-/// that differs from a wanted name only in case or in a trailing NUL: some parsers (Go's `encoding/json`, before
-/// CVE-2026-27896 was mended in MCP's own SDK) take them for the same, and would act on another message than was
-/// judged.
-pub(crate) fn read<'a, const N: usize>(
-    text: &'a str,
-    names: &'static [&'static str; N],
-) -> Result<[Option<&'a RawValue>; N], Refusal> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let members = deserializer.deserialize_map(Members(names)).and_then(|members| deserializer.end().map(|()| members));
-    members.map_err(|error| unreadable(&error))
-}
-
-struct Members<const N: usize>(&'static [&'static str; N]);
-
-impl<'de, const N: usize> Visitor<'de> for Members<N> {
-    type Value = [Option<&'de RawValue>; N];
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
+/// `invalid_request` for what is no object, for a name given twice, and for one that differs from a wanted name only in
+/// case or in a trailing NUL: some parsers (Go's `encoding/json`, before CVE-2026-27896 was mended in MCP's own SDK)
+/// take them for the same, and would act on another message than was judged.
+pub(crate) fn read<'a, const N: usize>(object: Json<'a>, names: &[&str; N]) -> Result<[Option<Json<'a>>; N], Refusal> {
+    if object.kind() != Kind::Object {
+        return Err(invalid("a message is a JSON object".into()));
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = [None; N];
-        while let Some(wanted) = map.next_key_seed(Name(self.0))? {
-            match wanted.and_then(|place| Some((self.0.get(place)?, members.get_mut(place)?))) {
-                None => {
-                    map.next_value::<IgnoredAny>()?;
+    let mut members = [None; N];
+    for (name, value) in object.members() {
+        let text = name.as_text().unwrap_or_default();
+        match names.iter().zip(&mut members).find(|(wanted, _)| **wanted == text) {
+            Some((_, member @ None)) => *member = Some(value),
+            Some((wanted, Some(_))) => return Err(invalid(format!("duplicate field `{wanted}`"))),
+            None => {
+                if let Some(wanted) = names.iter().find(|wanted| looks_like(&text, wanted)) {
+                    return Err(invalid(format!("a field that only looks like `{wanted}`")));
                 }
-                Some((_, member @ None)) => *member = Some(map.next_value()?),
-                Some((name, Some(_))) => return Err(A::Error::custom(format_args!("duplicate field `{name}`"))),
             }
         }
-        Ok(members)
     }
+    Ok(members)
 }
 
-/// The place of a name among those that are wanted.
-struct Name<'n>(&'n [&'static str]);
-
-impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Option<usize>, E> {
-        if let Some(place) = self.0.iter().position(|name| *name == text) {
-            return Ok(Some(place));
-        }
-        match self.0.iter().find(|name| looks_like(text, name)) {
-            Some(name) => Err(E::custom(format_args!("a field that only looks like `{name}`"))),
-            None => Ok(None),
-        }
-    }
+fn invalid(detail: String) -> Refusal {
+    Refusal::new(Reason::InvalidRequest, detail)
 }
 
 /// Whether a parser that folds case, as Go's does, or stops at a NUL, takes `text` for `name`, which is ASCII.
@@ -92,16 +48,22 @@ fn looks_like(text: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::Reason;
+    use crate::json::Tape;
 
     #[test]
     fn members_are_found_and_null_is_one() {
-        let [a, b, c] = read(r#"{"b":null,"x":[1,{"a":2}],"\u0061":{"y":1}}"#, &["a", "b", "c"]).unwrap();
-        assert_eq!((a.unwrap().get(), b.unwrap().get(), c.is_none()), (r#"{"y":1}"#, "null", true));
+        let text = r#"{"b":null,"x":[1,{"a":2}],"\u0061":{"y":1}}"#;
+        let tape = Tape::read(text, 8).unwrap();
+        let [a, b, c] = read(tape.root(text), &["a", "b", "c"]).unwrap();
+        assert_eq!((a.unwrap().raw(), b.unwrap().raw(), c.is_none()), (r#"{"y":1}"#, "null", true));
     }
 
     #[test]
     fn names_given_twice_or_made_to_look_alike_are_refused() {
+        let read = |text: &str| {
+            let tape = Tape::read(text, 8).unwrap();
+            read(tape.root(text), &["method", "params", "token"]).map(|_| ())
+        };
         for text in [
             r#"{"method":1,"method":2}"#,
             r#"{"Method":1}"#,
@@ -110,9 +72,8 @@ mod tests {
             r#"{"param\u017f":1}"#,
             "{\"to\u{212a}en\":1}",
         ] {
-            let refusal = read(text, &["method", "params", "token"]).unwrap_err();
-            assert_eq!(refusal.reason(), Reason::InvalidRequest, "{text}");
+            assert_eq!(read(text).unwrap_err().reason(), Reason::InvalidRequest, "{text}");
         }
-        assert!(read(r#"{"methods":1,"meth":2,"":3,"mëthod":4}"#, &["method"]).is_ok());
+        assert!(read(r#"{"methods":1,"meth":2,"":3,"mëthod":4}"#).is_ok());
     }
 }

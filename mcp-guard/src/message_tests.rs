@@ -10,7 +10,7 @@ fn reading(revision: Option<Revision>) -> Reading {
 
 fn single(text: &str) -> Result<Call, Fault> {
     match read(text.as_bytes(), reading(Some(Revision::V2025_11_25)))? {
-        Body::Single(call) => Ok(call),
+        Body::Single(call, _) => Ok(call),
         Body::Batch(_) => panic!("a batch"),
     }
 }
@@ -116,7 +116,7 @@ fn a_batch_is_bounded_not_empty_and_without_initialize() {
 #[test]
 fn the_revision_is_taken_from_meta_and_must_agree_with_the_header() {
     let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
-    let Body::Single(call) = read(text.as_bytes(), reading(None)).unwrap() else { panic!("a batch") };
+    let Body::Single(call, _) = read(text.as_bytes(), reading(None)).unwrap() else { panic!("a batch") };
     assert_eq!(call.revision, Revision::V2026_07_28);
     assert_eq!(reason(text.as_bytes()), Reason::HeaderMismatch);
 }

@@ -1,12 +1,7 @@
 //! What a server's message says about how a call went.
 
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
 use crate::call::Call;
+use crate::json::Scanner;
 use crate::outcome::Outcome;
 
 /// JSON-RPC 2.0, section 5.1: internal error.
@@ -27,113 +22,99 @@ pub enum Reply {
 impl Reply {
     /// Reads `message`, as far as `call` is concerned.
     pub fn read(message: &[u8], call: &Call) -> Self {
-        let Ok(reply) = serde_json::from_slice::<Members<'_>>(message) else { return Self::Unreadable };
-        if reply.method.is_some() || !answers(reply.id, call) {
+        let Some(members) = std::str::from_utf8(message).ok().and_then(Members::read) else { return Self::Unreadable };
+        if members.has_method || !answers(members.id, call) {
             return Self::Other;
         }
-        match (reply.error, reply.result) {
-            (Some(ErrorCode { code: INTERNAL_ERROR }), _) => Self::Answer(Outcome::ServerError(INTERNAL_ERROR)),
-            (Some(ErrorCode { code }), _) => Self::Answer(Outcome::RpcError(code)),
-            (None, Some(result)) => Self::Answer(of_result(&result, call)),
+        match (members.error, members.result) {
+            (Some(INTERNAL_ERROR), _) => Self::Answer(Outcome::ServerError(INTERNAL_ERROR)),
+            (Some(code), _) => Self::Answer(Outcome::RpcError(code)),
+            (None, Some(result)) if call.tool().is_some() && result.is_error => Self::Answer(Outcome::ToolError),
+            (None, Some(_)) => Self::Answer(Outcome::Ok),
             (None, None) => Self::Other,
         }
     }
 }
 
-#[derive(Deserialize)]
+/// What is looked at of a message. It is read once, and what is large in it, the result, is only passed over.
+#[derive(Default)]
 struct Members<'a> {
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(default)]
-    method: Option<IgnoredAny>,
-    #[serde(default)]
-    error: Option<ErrorCode>,
-    #[serde(default)]
+    id: Option<&'a str>,
+    has_method: bool,
+    error: Option<i64>,
     result: Option<ResultOf>,
 }
 
-#[derive(Deserialize)]
-struct ErrorCode {
-    code: i64,
-}
-
-/// A result, of which only the member `isError` is looked at; any JSON is one.
-///
-/// Read with the message in one pass, since results are what is large in it.
+/// A result, of which only the member `isError` is looked at; any JSON but `null` is one.
+#[derive(Default)]
 struct ResultOf {
     is_error: bool,
 }
 
-impl<'de> Deserialize<'de> for ResultOf {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Look)
-    }
-}
-
-struct Look;
-
-#[derive(Deserialize)]
-#[serde(field_identifier)]
-enum Member {
-    #[serde(rename = "isError")]
-    IsError,
-    #[serde(other)]
-    Other,
-}
-
-impl<'de> Visitor<'de> for Look {
-    type Value = ResultOf;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a result")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ResultOf, A::Error> {
-        let mut is_error = false;
-        while let Some(member) = map.next_key()? {
-            match member {
-                Member::IsError => is_error = map.next_value::<&RawValue>()?.get() == "true",
-                Member::Other => drop(map.next_value::<IgnoredAny>()?),
+impl<'a> Members<'a> {
+    /// The members of `message`; `None` if it is no JSON object, names one of them twice, or has an error without a code.
+    fn read(message: &'a str) -> Option<Self> {
+        let mut scanner = Scanner::new(message);
+        let mut members = Self::default();
+        let mut seen = [false; 4];
+        scanner.object(|scanner, name| {
+            let index = NAMES.iter().position(|known| *known == name);
+            if let Some(seen) = index.and_then(|index| seen.get_mut(index)) {
+                if std::mem::replace(seen, true) {
+                    return None;
+                }
             }
-        }
-        Ok(ResultOf { is_error })
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ResultOf, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(ResultOf { is_error: false })
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<ResultOf, E> {
-        Ok(ResultOf { is_error: false })
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<ResultOf, E> {
-        Ok(ResultOf { is_error: false })
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<ResultOf, E> {
-        Ok(ResultOf { is_error: false })
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<ResultOf, E> {
-        Ok(ResultOf { is_error: false })
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<ResultOf, E> {
-        Ok(ResultOf { is_error: false })
+            match (index, scanner.peek()?) {
+                (None, _) | (_, b'n') => drop(scanner.skip().ok()?),
+                (Some(0), _) => members.id = Some(scanner.skip().ok()?),
+                (Some(1), _) => {
+                    scanner.skip().ok()?;
+                    members.has_method = true;
+                }
+                (Some(2), _) => members.error = Some(code(scanner)?),
+                (Some(_), first) => members.result = Some(result(scanner, first)?),
+            }
+            Some(())
+        })?;
+        scanner.peek().is_none().then_some(members)
     }
 }
 
-fn of_result(result: &ResultOf, call: &Call) -> Outcome {
-    if call.tool().is_some() && result.is_error { Outcome::ToolError } else { Outcome::Ok }
+const NAMES: [&str; 4] = ["id", "method", "error", "result"];
+
+fn code(scanner: &mut Scanner<'_>) -> Option<i64> {
+    let mut code = None;
+    scanner.object(|scanner, name| {
+        let value = scanner.skip().ok()?;
+        if name == "code" {
+            code = Some(value.parse().ok()?);
+        }
+        Some(())
+    })?;
+    code
+}
+
+fn result(scanner: &mut Scanner<'_>, first: u8) -> Option<ResultOf> {
+    let mut result = ResultOf::default();
+    if first != b'{' {
+        scanner.skip().ok()?;
+        return Some(result);
+    }
+    scanner.object(|scanner, name| {
+        let value = scanner.skip().ok()?;
+        if name == "isError" {
+            result.is_error = value == "true";
+        }
+        Some(())
+    })?;
+    Some(result)
 }
 
 /// Whether `id` is the call's. An error without an id can only mean the one call that is answered.
-fn answers(id: Option<&RawValue>, call: &Call) -> bool {
+fn answers(id: Option<&str>, call: &Call) -> bool {
     match (id, call.id.as_deref()) {
         (None, _) => true,
-        (Some(id), Some(own)) => same_id(id.get(), own),
+        (Some(id), Some(own)) => same_id(id, own),
         (Some(_), None) => false,
     }
 }

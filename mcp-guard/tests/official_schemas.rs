@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
 use mcp_guard::call::{Kind, Method};
+use mcp_guard::json::Tape;
+use mcp_guard::limits::JSON_DEPTH_MAX;
 use mcp_guard::revision::Revision;
 use mcp_guard::validation::messages::{MessageFault, MessageSchemas, params_may_be_absent};
 use serde_json::{Value, json};
@@ -208,7 +210,9 @@ fn kind(method: &str) -> Kind {
 }
 
 fn ours(revision: Revision, method: &str, params: Option<&Value>) -> Result<(), MessageFault> {
-    MessageSchemas::get().check(revision, kind(method), method, params)
+    let text = params.map(Value::to_string).unwrap_or_default();
+    let tape = params.map(|_| Tape::read(&text, JSON_DEPTH_MAX).unwrap());
+    MessageSchemas::get().check(revision, kind(method), method, tape.as_ref().map(|tape| tape.root(&text)))
 }
 
 /// Whether the guard has a schema for `method`: then absent params are either known to be allowed, or refused.

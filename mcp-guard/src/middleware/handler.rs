@@ -11,6 +11,7 @@ use http_body::Body;
 
 use super::Answer;
 use crate::call::Call;
+use crate::json::Tape;
 
 /// Answers one message: a concern with what lies behind it.
 ///
@@ -42,6 +43,8 @@ pub struct McpRequest {
     pub body: Bytes,
     /// What is known about it.
     pub call: Arc<Call>,
+    /// What was read of the body, as long as the body is what was read: whoever changes that takes this away.
+    pub tape: Option<Arc<Tape>>,
     /// When the answer must have begun; a whole answer must have ended by then.
     pub deadline: Option<Instant>,
     /// When a stream must have brought the answer; without it, only its beginning is bounded.
@@ -51,7 +54,7 @@ pub struct McpRequest {
 impl McpRequest {
     /// A request from its parts.
     pub fn new(head: Arc<Parts>, body: Bytes, call: Arc<Call>) -> Self {
-        Self { head, body, call, deadline: None, stream_deadline: None }
+        Self { head, body, call, tape: None, deadline: None, stream_deadline: None }
     }
 }
 

@@ -24,6 +24,7 @@ use super::read_body::read_body;
 use super::{agreement, metrics};
 use crate::call::{Call, Kind, Method};
 use crate::config::LimitsPolicy;
+use crate::json::Tape;
 use crate::message::{self, Fault, Reading};
 use crate::outcome::Outcome;
 use crate::refusal::{Reason, Refusal};
@@ -119,7 +120,7 @@ impl<H: Handler> Shared<H> {
             Ok(admitted) if admitted.kind == Kind::Request => self.post(head, admitted, body).await,
             Ok(admitted) => {
                 let call = Call::new(admitted.kind, Method::NONE, admitted.revision.unwrap_or(Revision::WHEN_ABSENT));
-                self.forward(Arc::new(head), Bytes::new(), admitted.session, call).await
+                self.forward(Arc::new(head), (Bytes::new(), None), admitted.session, call).await
             }
         };
         answer.into_response()
@@ -152,7 +153,9 @@ impl<H: Handler> Shared<H> {
             return self.refuse(&of_unknown_version(version, read));
         }
         match read {
-            Ok(message::Body::Single(call)) => self.forward(Arc::new(head), body, admitted.session, call).await,
+            Ok(message::Body::Single(call, tape)) => {
+                self.forward(Arc::new(head), (body, Some(Arc::new(tape))), admitted.session, call).await
+            }
             Ok(message::Body::Batch(members)) => {
                 let head = Arc::new(head);
                 let answers = members.into_iter().enumerate().map(async |(place, (range, member))| match member {
@@ -160,7 +163,8 @@ impl<H: Handler> Shared<H> {
                         call.later_member = place > 0;
                         let id_of = Arc::new(call.clone());
                         let body = body.slice(range);
-                        let answer = self.forward(Arc::clone(&head), body, admitted.session.clone(), call).await;
+                        let answer =
+                            self.forward(Arc::clone(&head), (body, None), admitted.session.clone(), call).await;
                         Member { answer, call: Some(id_of) }
                     }
                     Err(fault) => Member { answer: self.refuse(&fault), call: None },
@@ -174,7 +178,7 @@ impl<H: Handler> Shared<H> {
     async fn forward(
         &self,
         head: Arc<Parts>,
-        body: Bytes,
+        (body, tape): (Bytes, Option<Arc<Tape>>),
         session: Option<Box<str>>,
         mut call: Call,
     ) -> Answer<H::Body> {
@@ -183,7 +187,9 @@ impl<H: Handler> Shared<H> {
         }
         call.session = session;
         call.client = client(&head);
-        self.handler.handle(McpRequest::new(head, body, Arc::new(call))).await
+        let mut request = McpRequest::new(head, body, Arc::new(call));
+        request.tape = tape;
+        self.handler.handle(request).await
     }
 
     /// Refuses what never reached the handlers.
@@ -196,7 +202,7 @@ impl<H: Handler> Shared<H> {
 /// The refusal of a body whose headers name a revision that there is not; what is wrong with the body itself comes first.
 fn of_unknown_version(version: &str, read: Result<message::Body, Fault>) -> Fault {
     match read {
-        Ok(message::Body::Single(call)) => Fault { refusal: message::unsupported(version), call: Some(Box::new(call)) },
+        Ok(message::Body::Single(call, _)) => Fault { refusal: message::unsupported(version), call: Some(Box::new(call)) },
         Ok(message::Body::Batch(_)) => message::unsupported(version).into(),
         Err(fault) => fault,
     }

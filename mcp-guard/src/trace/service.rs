@@ -182,6 +182,7 @@ fn put(splice: Splice, request: &mut McpRequest) {
     call.params = call.params.take().map(|range| splice.moved(range));
     call.arguments = call.arguments.take().map(|range| splice.moved(range));
     request.body = Bytes::from(splice.into_body());
+    request.tape = None;
 }
 
 fn about_the_connection(request: &McpRequest) -> Vec<KeyValue> {

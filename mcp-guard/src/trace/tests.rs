@@ -92,7 +92,7 @@ fn request(revision: Revision, meta: &str, headers: &[(&str, &str)]) -> McpReque
         r#"{{"jsonrpc":"2.0", "id":7,"method":"tools/call","params":{{"_meta":{meta},"name":"weather","arguments":{{"city":"secret"}}}}}}"#
     );
     let reading = Reading { revision: Some(revision), depth_max: 64, batch_max: 1 };
-    let Ok(Body::Single(call)) = message::read(body.as_bytes(), reading) else { panic!("a valid message") };
+    let Ok(Body::Single(call, _)) = message::read(body.as_bytes(), reading) else { panic!("a valid message") };
     let mut builder = Request::post("/mcp");
     for (name, value) in headers {
         builder = builder.header(*name, *value);

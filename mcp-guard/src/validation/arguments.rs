@@ -2,10 +2,10 @@
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
-use serde_json::Value;
 
 use super::compile::ToolSchema;
 use super::violation::Violation;
+use crate::json::{Json, TapeNode};
 
 /// How many violations are told; more help no model to correct itself.
 pub const VIOLATIONS_MAX: usize = 5;
@@ -20,13 +20,14 @@ const LOCATING_MAX: usize = 500_000;
 const FORMS_MAX: usize = 4;
 
 /// Where `value` breaks `schema`: nothing if it does not, else one to [`VIOLATIONS_MAX`] places.
-pub(super) fn check(schema: &ToolSchema, value: &Value) -> Vec<Violation> {
-    if schema.validator.is_valid(value) {
+pub(super) fn check(schema: &ToolSchema, value: Json<'_>) -> Vec<Violation> {
+    let node = TapeNode::At(value);
+    if schema.validator.is_valid(node) {
         return Vec::new();
     }
     let mut violations = Vec::new();
     if !schema.size.is_recursive && schema.size.places.saturating_mul(weight(value)) <= LOCATING_MAX {
-        violations.extend(schema.validator.iter_errors(value).take(VIOLATIONS_MAX).map(|error| explain(&error)));
+        violations.extend(schema.validator.iter_errors(node).take(VIOLATIONS_MAX).map(|error| explain(&error)));
     }
     if violations.is_empty() {
         violations.push(Violation::new("", "schema", "what the schema describes; it is not known where it differs"));
@@ -59,32 +60,24 @@ fn forms(kind: &ValidationErrorKind) -> Option<(&'static str, &[Vec<ValidationEr
 }
 
 /// How many places `value` has; long texts count for more, since locating copies them.
-fn weight(value: &Value) -> usize {
-    let mut weight = 0;
-    let mut rest = vec![value];
-    while let Some(value) = rest.pop() {
-        weight += 1;
-        match value {
-            Value::Array(items) => rest.extend(items),
-            Value::Object(members) => rest.extend(members.values()),
-            Value::String(text) => weight += text.len() / 256,
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-    weight
+fn weight(value: Json<'_>) -> usize {
+    value.weight() + value.raw().len() / 256
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::compile::ToolSchema;
     use super::super::samples::{any_json, any_schema};
     use super::*;
+    use crate::json::Tape;
 
     fn told(schema: &Value, value: &Value) -> Vec<String> {
-        check(&ToolSchema::compile(&schema.to_string()).unwrap(), value).iter().map(ToString::to_string).collect()
+        let (text, schema) = (value.to_string(), ToolSchema::compile(&schema.to_string()).unwrap());
+        let tape = Tape::read(&text, 512).unwrap();
+        check(&schema, tape.root(&text)).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -140,8 +133,14 @@ mod tests {
             value in any_json(),
         ) {
             if let Ok(compiled) = ToolSchema::compile(&schema.to_string()) {
-                let violations = check(&compiled, &value);
-                prop_assert_eq!(violations.is_empty(), compiled.validator.is_valid(&value));
+                let text = value.to_string();
+                let tape = Tape::read(&text, 512).unwrap();
+                let violations = check(&compiled, tape.root(&text));
+                // What is checked where it lies is judged as a copy of it is.
+                let options = jsonschema::options().should_validate_formats(false).offline();
+                if let Ok(of_copies) = options.build(&schema) {
+                    prop_assert_eq!(violations.is_empty(), of_copies.is_valid(&value));
+                }
                 prop_assert!(violations.len() <= VIOLATIONS_MAX);
             }
         }

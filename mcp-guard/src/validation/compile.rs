@@ -1,5 +1,7 @@
 //! From the text of a schema to something that checks, within bounds.
 
+use std::sync::Arc;
+
 use jsonschema::{PatternOptions, Retrieve, Uri, ValidationOptions, Validator};
 use serde_json::Value;
 use thiserror::Error;
@@ -7,6 +9,7 @@ use thiserror::Error;
 use super::arguments;
 use super::screen::{PATTERN_BYTES_MAX, PATTERNS_MAX, PLACES_MAX, SCHEMA_DEPTH_MAX, Screened, screen};
 use super::violation::Violation;
+use crate::json::{Json, TapeJson};
 
 /// The largest program of one regular expression in bytes: enough for `.{1,1000}`, and some 10 ms to compile.
 const PATTERN_PROGRAM_BYTES_MAX: usize = 1 << 20;
@@ -60,7 +63,7 @@ impl SchemaFault {
 /// A schema that checks values: 2020-12 unless its `$schema` names another draft. `format` says nothing.
 #[derive(Debug)]
 pub struct ToolSchema {
-    pub(super) validator: Validator,
+    pub(super) validator: Validator<TapeJson>,
     pub(super) size: Screened,
 }
 
@@ -85,13 +88,13 @@ impl ToolSchema {
 
     /// Where `value` breaks the schema: nothing if it does not, else one to
     /// [`VIOLATIONS_MAX`](super::VIOLATIONS_MAX) places.
-    pub fn check(&self, value: &Value) -> Vec<Violation> {
+    pub fn check(&self, value: Json<'_>) -> Vec<Violation> {
         arguments::check(self, value)
     }
 }
 
-fn options<'i>() -> ValidationOptions<'i> {
-    jsonschema::options().with_retriever(NoRetriever).should_validate_formats(false)
+fn options<'i>() -> ValidationOptions<'i, Arc<dyn Retrieve>, TapeJson> {
+    jsonschema::options_for::<TapeJson>().with_retriever(NoRetriever).should_validate_formats(false)
 }
 
 fn invalid(keyword: &str, pointer: &str) -> SchemaFault {
@@ -114,18 +117,22 @@ mod tests {
 
     use super::*;
 
+    fn fits(schema: &str, value: &serde_json::Value) -> bool {
+        let text = value.to_string();
+        let tape = crate::json::Tape::read(&text, 64).unwrap();
+        ToolSchema::compile(schema).unwrap().check(tape.root(&text)).is_empty()
+    }
+
     fn fault(schema: &Value) -> SchemaFault {
         ToolSchema::compile(&schema.to_string()).unwrap_err()
     }
 
     #[test]
     fn a_schema_without_a_dialect_is_2020_12_and_one_may_name_draft_07() {
-        let newest = ToolSchema::compile(r#"{"prefixItems": [{"type": "string"}]}"#).unwrap().validator;
-        assert!(!newest.is_valid(&serde_json::json!([1])));
+        assert!(!fits(r#"{"prefixItems": [{"type": "string"}]}"#, &serde_json::json!([1])));
         let draft_07 = r#"{"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "string"}]}"#;
-        let draft_07 = ToolSchema::compile(draft_07).unwrap().validator;
-        assert!(!draft_07.is_valid(&serde_json::json!([1])));
-        assert!(draft_07.is_valid(&serde_json::json!(["a", 1])));
+        assert!(!fits(draft_07, &serde_json::json!([1])));
+        assert!(fits(draft_07, &serde_json::json!(["a", 1])));
     }
 
     #[test]
@@ -139,16 +146,15 @@ mod tests {
     #[test]
     fn local_references_are_followed() {
         let schema = r##"{"$defs": {"n": {"type": "number"}}, "properties": {"a": {"$ref": "#/$defs/n"}}}"##;
-        let compiled = ToolSchema::compile(schema).unwrap();
-        assert!(!compiled.validator.is_valid(&serde_json::json!({"a": "x"})));
-        assert!(!compiled.size.is_recursive);
+        assert!(!fits(schema, &serde_json::json!({"a": "x"})));
+        assert!(!ToolSchema::compile(schema).unwrap().size.is_recursive);
     }
 
     #[test]
     fn a_recursive_schema_compiles_and_is_known_to_be_recursive() {
-        let compiled = ToolSchema::compile(r##"{"properties": {"next": {"$ref": "#"}}, "required": ["v"]}"##).unwrap();
-        assert!(!compiled.validator.is_valid(&serde_json::json!({"v": 1, "next": {}})));
-        assert!(compiled.size.is_recursive);
+        let schema = r##"{"properties": {"next": {"$ref": "#"}}, "required": ["v"]}"##;
+        assert!(!fits(schema, &serde_json::json!({"v": 1, "next": {}})));
+        assert!(ToolSchema::compile(schema).unwrap().size.is_recursive);
     }
 
     #[test]
@@ -158,9 +164,8 @@ mod tests {
 
     #[test]
     fn look_around_is_understood() {
-        let validator = ToolSchema::compile(r#"{"pattern": "^(?!x)"}"#).unwrap().validator;
-        assert!(!validator.is_valid(&serde_json::json!("xa")));
-        assert!(validator.is_valid(&serde_json::json!("ax")));
+        assert!(!fits(r#"{"pattern": "^(?!x)"}"#, &serde_json::json!("xa")));
+        assert!(fits(r#"{"pattern": "^(?!x)"}"#, &serde_json::json!("ax")));
     }
 
     proptest! {

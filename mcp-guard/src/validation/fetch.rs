@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::results::result_of;
 use crate::call::{Call, Kind, Method};
+use crate::json::Json;
 use crate::middleware::{Answer, GuardBody, McpRequest};
 use crate::revision::Revision;
 
@@ -19,11 +20,11 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const PARAM_PREFIX: &str = "mcp-param-";
 
 /// Asks for the page at `cursor`: with the session, revision and credentials of `caller`, whose `_meta` is `meta`.
-pub(super) fn request(caller: &McpRequest, meta: Option<&Value>, number: u64, cursor: Option<&str>) -> McpRequest {
+pub(super) fn request(caller: &McpRequest, meta: Option<Json<'_>>, number: u64, cursor: Option<&str>) -> McpRequest {
     let mut params = Map::new();
     params.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor.into())));
     if caller.call.revision.is_stateless() {
-        params.extend(meta.map(|meta| ("_meta".to_owned(), without_progress(meta))));
+        params.extend(meta.map(|meta| ("_meta".to_owned(), without_progress(meta.to_value()))));
     }
     // `params` is there even if empty: without it, erlmcp's session dies.
     let params = Value::Object(params).to_string();
@@ -42,6 +43,7 @@ pub(super) fn request(caller: &McpRequest, meta: Option<&Value>, number: u64, cu
     let mut request = caller.clone();
     request.head = Arc::new(head(&caller.head, call.revision));
     request.body = Bytes::from(body);
+    request.tape = None;
     request.call = Arc::new(call);
     request
 }
@@ -62,8 +64,7 @@ fn head(caller: &Parts, revision: Revision) -> Parts {
 }
 
 /// The call's `_meta` but for its progress token, which means the call alone.
-fn without_progress(meta: &Value) -> Value {
-    let mut meta = meta.clone();
+fn without_progress(mut meta: Value) -> Value {
     if let Some(members) = meta.as_object_mut() {
         members.shift_remove("progressToken");
     }
@@ -122,9 +123,15 @@ mod tests {
         McpRequest::new(Arc::new(head), Bytes::new(), Arc::new(call))
     }
 
+    fn ask(caller: &McpRequest, meta: &Value, number: u64, cursor: Option<&str>) -> McpRequest {
+        let text = meta.to_string();
+        let tape = crate::json::Tape::read(&text, 8).unwrap();
+        request(caller, Some(tape.root(&text)), number, cursor)
+    }
+
     #[test]
     fn a_list_is_asked_for_in_the_session_and_with_the_credentials_of_the_caller() {
-        let list = request(&caller(Revision::V2025_11_25), Some(&json!({"progressToken": 1})), 3, None);
+        let list = ask(&caller(Revision::V2025_11_25), &json!({"progressToken": 1}), 3, None);
         assert_eq!(list.body, r#"{"jsonrpc":"2.0","id":"mcp-guard-list-3","method":"tools/list","params":{}}"#);
         assert_eq!((list.call.session.as_deref(), list.call.guards_own), (Some("s"), true));
         let names: Vec<_> = list.head.headers.keys().map(HeaderName::as_str).collect();
@@ -134,7 +141,7 @@ mod tests {
     #[test]
     fn a_stateless_list_has_the_callers_meta_and_its_own_method_header() {
         let meta = json!({"progressToken": 1, "io.modelcontextprotocol/protocolVersion": "2026-07-28"});
-        let list = request(&caller(Revision::V2026_07_28), Some(&meta), 1, Some("p2"));
+        let list = ask(&caller(Revision::V2026_07_28), &meta, 1, Some("p2"));
         let params: Value = serde_json::from_slice(&list.body[list.call.params.clone().unwrap()]).unwrap();
         let expected = json!({"cursor": "p2", "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}});
         assert_eq!(params, expected);

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::violation::Violation;
 use crate::call::{Kind, Method};
+use crate::json::{Json, TapeJson, TapeNode};
 use crate::revision::Revision::{self, *};
 
 /// Why the guard does not forward a message.
@@ -70,7 +71,7 @@ impl MessageSchemas {
         revision: Revision,
         kind: Kind,
         method: &str,
-        params: Option<&Value>,
+        params: Option<Json<'_>>,
     ) -> Result<(), MessageFault> {
         let (is_request, strangers) = match kind {
             Kind::Request => (true, &self.strange_requests),
@@ -104,7 +105,7 @@ struct Entry {
     is_notification: bool,
     params_required: bool,
     parts: Vec<&'static str>,
-    validator: OnceLock<Validator>,
+    validator: OnceLock<Validator<TapeJson>>,
 }
 
 impl Entry {
@@ -129,7 +130,7 @@ impl Entry {
         Self { is_notification: false, params_required: false, parts, validator: OnceLock::new() }
     }
 
-    fn check(&self, params: Option<&Value>) -> Result<(), Violation> {
+    fn check(&self, params: Option<Json<'_>>) -> Result<(), Violation> {
         let Some(params) = params else {
             return if self.params_required {
                 Err(Violation::new("", "required", "property \"params\""))
@@ -138,6 +139,7 @@ impl Entry {
             };
         };
         let validator = self.validator.get_or_init(|| compile(&self.parts));
+        let params = TapeNode::At(params);
         if validator.is_valid(params) {
             return Ok(());
         }
@@ -146,12 +148,12 @@ impl Entry {
     }
 }
 
-fn compile(parts: &[&str]) -> Validator {
+fn compile(parts: &[&str]) -> Validator<TapeJson> {
     static DEFINITIONS: LazyLock<Value> = LazyLock::new(definitions);
     let parts: Vec<_> = parts.iter().map(|part| json!({"$ref": format!("#/$defs/{part}")})).collect();
     let schema = json!({"allOf": parts, "$defs": *DEFINITIONS});
-    let compiled =
-        jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(false).offline().build(&schema);
+    let compiled = jsonschema::options_for::<TapeJson>()
+        .with_draft(Draft::Draft202012).should_validate_formats(false).offline().build(&schema);
     #[expect(clippy::expect_used, reason = "the schemas are part of the program, and a test compiles every one")]
     compiled.expect("the guard's own schema compiles")
 }
@@ -238,9 +240,13 @@ const ROWS: &[Row] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::Tape;
+    use crate::limits::JSON_DEPTH_MAX;
 
     fn check(revision: Revision, kind: Kind, method: &str, params: Value) -> Result<(), MessageFault> {
-        MessageSchemas::get().check(revision, kind, method, Some(&params))
+        let text = params.to_string();
+        let tape = Tape::read(&text, JSON_DEPTH_MAX).unwrap();
+        MessageSchemas::get().check(revision, kind, method, Some(tape.root(&text)))
     }
 
     #[test]
@@ -313,7 +319,7 @@ mod tests {
     #[test]
     fn the_deepest_json_that_may_be_configured_is_checked_without_running_out_of_stack() {
         for (innermost, accepted) in [(json!(1), true), (json!(null), false)] {
-            let deep = (0..crate::limits::JSON_DEPTH_MAX).fold(innermost, |inside, _| json!([inside]));
+            let deep = (0..JSON_DEPTH_MAX - 8).fold(innermost, |inside, _| json!([inside]));
             let params = json!({"_meta": {
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
                 "io.modelcontextprotocol/clientCapabilities": {"extensions": {"x": {"y": deep}}},

@@ -68,8 +68,6 @@ mod metrics;
 #[cfg(feature = "tower")]
 mod page;
 #[cfg(feature = "tower")]
-mod read;
-#[cfg(feature = "tower")]
 mod results;
 #[cfg(feature = "tower")]
 mod schema;
@@ -83,7 +81,7 @@ mod catalog_tests;
 #[cfg(feature = "tower")]
 mod fake;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 #[cfg(feature = "tower")]
 mod tests;

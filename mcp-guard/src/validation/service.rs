@@ -1,11 +1,10 @@
 //! [`Validation`]: checks what passes, and learns the schemas from what passes back.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -20,6 +19,8 @@ use super::schema::Schema;
 use super::violation::Violation;
 use super::{fetch, metrics, results};
 use crate::call::{Call, Kind, Method};
+use crate::json::{Json, Odd, Tape};
+use crate::limits::JSON_DEPTH_MAX;
 use crate::middleware::{Answer, Handler, McpRequest, clock};
 use crate::refusal::{Reason, Refusal};
 
@@ -81,31 +82,45 @@ impl<H> fmt::Debug for Validation<H> {
 impl<H: Handler> Handler for Validation<H> {
     type Body = H::Body;
 
-    async fn handle(&self, request: McpRequest) -> Answer<H::Body> {
+    async fn handle(&self, mut request: McpRequest) -> Answer<H::Body> {
         let call = Arc::clone(&request.call);
-        let params = match self.shared.check_message(&request) {
-            Ok(params) => params,
-            Err(refusal) => return Answer::refuse(&refusal, &call),
-        };
-        let mut tool = None;
-        if let Some(name) = call.tool().filter(|_| !self.shared.policy.needs_no_tools()) {
-            tool = self.find(name, &request, params.as_ref()).await;
-            if let Err(refusal) = self.shared.check_arguments(name, tool.as_deref(), params.as_ref()) {
+        let (mut tool, mut asked) = (None, None);
+        if self.shared.looks_at(&call) {
+            // What was read of a large message is not needed while the node works on it.
+            let tape = request.tape.take().or_else(|| tape(&request.body));
+            let params = tape.as_deref().and_then(|tape| params(tape, &request));
+            if let Err(refusal) = self.shared.check_message(&call, params) {
                 return Answer::refuse(&refusal, &call);
             }
+            if let Some(name) = call.tool().filter(|_| !self.shared.policy.needs_no_tools()) {
+                tool = self.find(name, &request, params).await;
+                if let Err(refusal) = self.shared.check_arguments(name, tool.as_deref(), params) {
+                    return Answer::refuse(&refusal, &call);
+                }
+            }
+            asked = call.method.is(Method::TOOLS_LIST).then(|| self.shared.asked(&call, params));
         }
-        let asked = call.method.is(Method::TOOLS_LIST).then(|| self.shared.asked(&call, params.as_ref()));
-        // What was read of a large message is not needed while the node works on it.
-        drop(params);
         let mut answer = self.next.handle(request).await;
         self.shared.watch(&mut answer, &call, tool, asked);
         answer
     }
 }
 
+/// What `body` holds, where that is not known yet.
+fn tape(body: &[u8]) -> Option<Arc<Tape>> {
+    let text = std::str::from_utf8(body).ok()?;
+    Tape::read(text, JSON_DEPTH_MAX).ok().map(Arc::new)
+}
+
+/// The `params` of a message.
+fn params<'a>(tape: &'a Tape, request: &'a McpRequest) -> Option<Json<'a>> {
+    request.call.params.as_ref()?;
+    tape.root(std::str::from_utf8(&request.body).ok()?).get("params")
+}
+
 impl<H: Handler> Validation<H> {
     /// What is known of the tool called `name`, once the tools are listed as far as that is needed and possible.
-    async fn find(&self, name: &str, request: &McpRequest, params: Option<&Value>) -> Option<Arc<Tool>> {
+    async fn find(&self, name: &str, request: &McpRequest, params: Option<Json<'_>>) -> Option<Arc<Tool>> {
         let shared = &self.shared;
         let turn = match shared.need(name) {
             Need::Nothing => None,
@@ -123,7 +138,7 @@ impl<H: Handler> Validation<H> {
     }
 
     /// Has the tools listed, and takes note of how that went.
-    async fn list(&self, request: &McpRequest, meta: Option<&Value>) {
+    async fn list(&self, request: &McpRequest, meta: Option<Json<'_>>) {
         let shared = &self.shared;
         let listed = timeout(shared.policy.list_timeout(), self.pages(request, meta)).await;
         let now = clock::now();
@@ -151,7 +166,7 @@ impl<H: Handler> Validation<H> {
         metrics::listed(outcome);
     }
 
-    async fn pages(&self, request: &McpRequest, meta: Option<&Value>) -> Result<Draft, NoList> {
+    async fn pages(&self, request: &McpRequest, meta: Option<Json<'_>>) -> Result<Draft, NoList> {
         let mut draft = self.shared.catalog.read(Catalog::draft);
         let mut cursor: Option<String> = None;
         loop {
@@ -189,59 +204,57 @@ impl Shared {
         self.catalog.read(|catalog| catalog.need(tool, self.policy.refresh(), now))
     }
 
-    fn asked(&self, call: &Call, params: Option<&Value>) -> Asked {
-        let cursor = params.and_then(|params| params.get("cursor")?.as_str());
+    fn asked(&self, call: &Call, params: Option<Json<'_>>) -> Asked {
+        let cursor = params.and_then(|params| params.get("cursor")?.as_text());
         let edition = self.catalog.read(Catalog::edition);
         Asked { session: call.session.clone(), cursor: cursor.map(Into::into), edition }
     }
 
-    /// Checks a message by its method's schema. Gives back its `params`, if anything here needs them.
-    fn check_message(&self, request: &McpRequest) -> Result<Option<Value>, Refusal> {
-        let call = &request.call;
-        let is_looked_at = match call.kind {
+    /// Whether anything here needs to know what is in a message.
+    fn looks_at(&self, call: &Call) -> bool {
+        match call.kind {
             Kind::Request | Kind::Notification => self.policy.messages() != Mode::Off || self.needs_params(call),
             Kind::Response | Kind::Listen | Kind::End => false,
-        };
-        if !is_looked_at {
-            return Ok(None);
         }
-        let raw = call.params.clone().and_then(|range| request.body.get(range));
-        let params = match raw.map(super::read::read).transpose() {
-            Ok(params) => params,
-            Err(violation) => return self.unread(call, violation.under("/params")),
-        };
-        if self.policy.messages() != Mode::Off {
-            let schemas = MessageSchemas::get();
-            schemas.check(call.revision, call.kind, call.method.as_str(), params.as_ref()).or_else(|fault| {
-                self.judge(self.policy.messages(), Check::Messages, || match fault {
-                    MessageFault::UnknownMethod => {
-                        let detail = format!("{} has no such request", call.revision);
-                        Refusal::new(Reason::MethodNotFound, detail)
-                    }
-                    MessageFault::ParamsInvalid(violation) => refusal(Reason::InvalidParams, "", &[violation]),
-                })
-            })?;
+    }
+
+    /// Checks a message by its method's schema.
+    fn check_message(&self, call: &Call, params: Option<Json<'_>>) -> Result<(), Refusal> {
+        if let Some((odd, pointer)) = params.and_then(Json::oddity) {
+            return self.ambiguous(call, ambiguity(odd, &pointer).under("/params"));
         }
-        Ok(params)
+        if self.policy.messages() == Mode::Off {
+            return Ok(());
+        }
+        let checked = MessageSchemas::get().check(call.revision, call.kind, call.method.as_str(), params);
+        checked.or_else(|fault| {
+            self.judge(self.policy.messages(), Check::Messages, || match fault {
+                MessageFault::UnknownMethod => {
+                    let detail = format!("{} has no such request", call.revision);
+                    Refusal::new(Reason::MethodNotFound, detail)
+                }
+                MessageFault::ParamsInvalid(violation) => refusal(Reason::InvalidParams, "", &[violation]),
+            })
+        })
     }
 
     fn needs_params(&self, call: &Call) -> bool {
         call.method.is(Method::TOOLS_LIST) || (call.tool().is_some() && !self.policy.needs_no_tools())
     }
 
-    /// `params` that could not be read: nothing in them can be checked, not even by the tool's schema.
-    fn unread(&self, call: &Call, violation: Violation) -> Result<Option<Value>, Refusal> {
+    /// `params` on which parsers differ: the node could act on others than were checked, also by the tool's schema.
+    fn ambiguous(&self, call: &Call, violation: Violation) -> Result<(), Refusal> {
         let violations = [violation];
         self.judge(self.policy.messages(), Check::Messages, || refusal(Reason::InvalidParams, "", &violations))?;
         if let Some(tool) = call.tool() {
             let of_tool = || refusal(Reason::InvalidArguments, tool, &violations);
             self.judge(self.policy.arguments(), Check::Arguments, of_tool)?;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Checks the arguments of a call of the tool called `name`; without any, as `{}`.
-    fn check_arguments(&self, name: &str, tool: Option<&Tool>, params: Option<&Value>) -> Result<(), Refusal> {
+    fn check_arguments(&self, name: &str, tool: Option<&Tool>, params: Option<Json<'_>>) -> Result<(), Refusal> {
         let mode = self.policy.arguments();
         if mode == Mode::Off {
             return Ok(());
@@ -256,8 +269,10 @@ impl Shared {
             self.counters.unchecked(Unchecked::Schema);
             return Ok(());
         };
-        let none = Value::Object(serde_json::Map::new());
-        let violations = compiled.check(params.and_then(|params| params.get("arguments")).unwrap_or(&none));
+        let violations = match params.and_then(|params| params.get("arguments")) {
+            Some(arguments) => compiled.check(arguments),
+            None => NO_ARGUMENTS.as_ref().map_or_else(Vec::new, |none| compiled.check(none.root("{}"))),
+        };
         if violations.is_empty() {
             return Ok(());
         }
@@ -348,6 +363,17 @@ impl Shared {
                 None
             }
         }
+    }
+}
+
+/// What is checked of a call without arguments: `{}`.
+static NO_ARGUMENTS: LazyLock<Option<Tape>> = LazyLock::new(|| Tape::read("{}", 1).ok());
+
+/// The violation that `odd` is.
+fn ambiguity(odd: Odd, pointer: &str) -> Violation {
+    match odd {
+        Odd::Twice => Violation::new(pointer, "uniqueNames", "each member once"),
+        Odd::Unreadable => Violation::new(pointer, "json", "text of whole characters, and numbers that a double holds"),
     }
 }
 

@@ -29,7 +29,7 @@ fn guarded(policy: ValidationPolicy, node: &Fake) -> (ValidationLayer, Validatio
 
 fn request_in(revision: Revision, text: &str) -> McpRequest {
     let reading = Reading { revision: Some(revision), depth_max: 64, batch_max: 1 };
-    let Ok(message::Body::Single(call)) = message::read(text.as_bytes(), reading) else { panic!("{text}") };
+    let Ok(message::Body::Single(call, _)) = message::read(text.as_bytes(), reading) else { panic!("{text}") };
     let head = Request::post("/mcp").body(()).unwrap().into_parts().0;
     McpRequest::new(Arc::new(head), Bytes::copy_from_slice(text.as_bytes()), Arc::new(call))
 }

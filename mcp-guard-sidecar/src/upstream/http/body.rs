@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::pool::{Connection, Pool};
+use super::connection::Connection;
+use super::pool::Pool;
 
 /// An answer that gives its connection back when it was read to the end.
 #[derive(Debug)]
@@ -27,6 +28,11 @@ impl PooledBody {
         body
     }
 
+    /// What has come so far.
+    fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
     fn give_back(&mut self) {
         if let Some((connection, pool)) = self.lease.take() {
             pool.give_back(connection);
@@ -39,7 +45,15 @@ impl Body for PooledBody {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = match self.poll_received(cx) {
+            Poll::Pending => {
+                if let Some((connection, _)) = &mut self.lease {
+                    connection.progress(cx);
+                }
+                ready!(self.poll_received(cx))
+            }
+            Poll::Ready(frame) => frame,
+        };
         match &frame {
             None => self.give_back(),
             Some(Ok(_)) if self.body.is_end_stream() => self.give_back(),

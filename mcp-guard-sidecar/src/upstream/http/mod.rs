@@ -15,6 +15,8 @@
 //! passed on as it is.
 
 mod body;
+mod connection;
+mod exchange;
 mod headers;
 mod options;
 mod pool;
@@ -23,6 +25,7 @@ mod service;
 mod slots;
 
 pub use body::PooledBody;
+pub use exchange::Exchange;
 pub use options::HttpOptions;
 pub use service::HttpUpstream;
 

@@ -2,22 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::client::conn::http1::SendRequest;
 use mcp_guard::middleware::clock;
 use tokio::time::timeout;
 
+use super::connection::Connection;
 use super::slots::{Slot, Slots};
-
-/// A connection to the node, counted while it lives.
-#[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) sender: SendRequest<Full<Bytes>>,
-    pub(super) slot: Slot,
-}
 
 /// All pools of a node, and the places that they share.
 #[derive(Debug)]
@@ -95,13 +87,23 @@ struct Idle {
 impl Pool {
     /// A kept connection that can be used at once, or within [`READY_WITHIN`]. Others are dropped on the way.
     pub(super) async fn take(&self) -> Option<Connection> {
-        timeout(READY_WITHIN, async {
-            loop {
-                let mut connection = self.newest()?;
-                if connection.sender.is_ready() || connection.sender.ready().await.is_ok() {
-                    return Some(connection);
-                }
+        loop {
+            let mut connection = self.newest()?;
+            match std::future::poll_fn(|cx| Poll::Ready(connection.poll_ready(cx))).await {
+                Poll::Ready(Ok(())) => return Some(connection),
+                // The node has closed it.
+                Poll::Ready(Err(_)) => {}
+                Poll::Pending => return Box::pin(self.take_in_time(connection)).await,
             }
+        }
+    }
+
+    async fn take_in_time(&self, mut connection: Connection) -> Option<Connection> {
+        timeout(READY_WITHIN, async {
+            while connection.ready().await.is_err() {
+                connection = self.newest()?;
+            }
+            Some(connection)
         })
         .await
         .ok()
@@ -136,7 +138,7 @@ impl Pool {
     }
 
     fn is_usable(&self, idle: &Idle, now: Instant) -> bool {
-        now.duration_since(idle.since) < self.pools.idle_timeout && !idle.connection.sender.is_closed()
+        now.duration_since(idle.since) < self.pools.idle_timeout && idle.connection.seems_open()
     }
 
     fn oldest(&self) -> Option<Instant> {

@@ -1,5 +1,7 @@
 //! The node's profile, as far as it concerns one message alone.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header;
 use http::{HeaderValue, Request};
@@ -15,13 +17,9 @@ use mcp_guard::session::Profile;
 /// its session, so all responses are refused.
 pub(super) async fn to_node(
     profile: Profile,
-    call: Option<&Call>,
     request: Request<Full<Bytes>>,
 ) -> Result<Request<Full<Bytes>>, UpstreamError> {
-    if profile == Profile::Standard {
-        return Ok(request);
-    }
-    if call.is_some_and(|call| call.kind == Kind::Response) {
+    if request.extensions().get::<Arc<Call>>().is_some_and(|call| call.kind == Kind::Response) {
         return Err(refused(Refusal::new(Reason::InvalidRequest, "this node gets no responses over HTTP")));
     }
     let (mut head, body) = request.into_parts();

@@ -1,31 +1,30 @@
 //! The service: which connection a call goes over, and what becomes of it.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Request, Response, Uri, Version};
+use http::{Extensions, Request, Response, Uri, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use mcp_guard::call::{Call, Kind, Method};
-use mcp_guard::middleware::UpstreamError;
+use mcp_guard::middleware::{CallDeadline, UpstreamError, clock};
 use mcp_guard::refusal::{Reason, Refusal};
+use mcp_guard::session::Profile;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::Service;
 
 use super::body::PooledBody;
+use super::connection::Connection;
+use super::exchange::{Exchange, outlives_its_client};
 use super::headers::{join_cookies, strip_hop_by_hop};
 use super::options::HttpOptions;
-use super::pool::{Connection, Pool, Pools};
+use super::pool::{Pool, Pools};
 use super::quirks;
 use super::slots::Slot;
-use crate::upstream::patience::{patience, timed_out};
 
 /// A node and the connections to it. Pools made with [`HttpUpstream::another_pool`] share the bounds.
 #[derive(Clone, Debug)]
@@ -71,10 +70,13 @@ impl HttpUpstream {
     }
 
     async fn exchange(self, request: Request<Full<Bytes>>) -> Result<Response<PooledBody>, UpstreamError> {
-        let call = request.extensions().get::<Arc<Call>>().cloned();
-        let purpose = call.as_deref().map_or(Purpose::Call, Purpose::of);
-        let limit = patience(request.extensions(), self.shared.options.first_byte_timeout);
-        let request = quirks::to_node(self.shared.options.profile, call.as_deref(), request).await?;
+        let call = request.extensions().get::<Arc<Call>>();
+        let purpose = call.map_or(Purpose::Call, |call| Purpose::of(call));
+        let limit = time_limit(request.extensions(), self.shared.options.first_byte_timeout);
+        let request = match self.shared.options.profile {
+            Profile::Standard => request,
+            profile => quirks::to_node(profile, request).await?,
+        };
         let mut request = self.outgoing(request);
         loop {
             let (mut connection, is_kept) = self.connection(purpose).await?;
@@ -137,14 +139,7 @@ impl HttpUpstream {
         };
         // A call is one write; waiting for more to come would only delay it.
         stream.set_nodelay(true).map_err(|error| unavailable(error.to_string()))?;
-        let (sender, driver) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| unavailable(error.to_string()))?;
-        tokio::spawn(async move {
-            if let Err(error) = driver.await {
-                tracing::debug!(%error, "upstream connection ended");
-            }
-        });
-        Ok(Connection { sender, slot: place })
+        Connection::over(stream, place).await.map_err(|error| unavailable(error.to_string()))
     }
 
     fn hand_out(&self, connection: Connection, response: Response<Incoming>) -> Response<PooledBody> {
@@ -184,28 +179,39 @@ enum Unsent {
 async fn send(
     connection: &mut Connection,
     request: Request<Full<Bytes>>,
-    limit: Duration,
+    limit: Option<Duration>,
 ) -> Result<Response<Incoming>, Unsent> {
-    match timeout(limit, connection.sender.try_send_request(request)).await {
-        Err(_) => Err(Unsent::Nothing(timed_out(limit))),
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(mut error)) => Err(match error.take_message() {
-            Some(request) => Unsent::Request(Box::new(request)),
-            None => Unsent::Nothing(UpstreamError::Failed(error.into_error().to_string())),
-        }),
-    }
+    let answer = connection.send(request);
+    let answer = match limit {
+        None => answer.await,
+        Some(limit) => timeout(limit, answer).await.map_err(|_| Unsent::Nothing(UpstreamError::TimedOut(limit)))?,
+    };
+    answer.map_err(|mut error| match error.take_message() {
+        Some(request) => Unsent::Request(Box::new(request)),
+        None => Unsent::Nothing(UpstreamError::Failed(error.into_error().to_string())),
+    })
+}
+
+/// How long the head of the answer may take; `None` where the guard keeps the time itself.
+fn time_limit(extensions: &Extensions, otherwise: Duration) -> Option<Duration> {
+    extensions.get::<CallDeadline>().is_none().then_some(otherwise)
 }
 
 impl Service<Request<Full<Bytes>>> for HttpUpstream {
     type Response = Response<PooledBody>;
     type Error = UpstreamError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, UpstreamError>> + Send>>;
+    type Future = Exchange;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        Box::pin(self.clone().exchange(request))
+        let call = request.extensions().get::<Arc<Call>>();
+        let goes_on_until = call.is_some_and(|call| outlives_its_client(call)).then(|| {
+            let limit = self.shared.options.first_byte_timeout;
+            request.extensions().get::<CallDeadline>().map_or_else(|| clock::now() + limit, |deadline| deadline.0)
+        });
+        Exchange::new(Box::pin(self.clone().exchange(request)), goes_on_until)
     }
 }
