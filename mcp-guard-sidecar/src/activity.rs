@@ -13,11 +13,13 @@
 //! A head that comes slowly on a used connection so holds no more than a connection that is kept open unused.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -121,10 +123,14 @@ where
 {
     async move {
         let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            result = connection.as_mut() => return result,
-            () = activity.silent(silence) => {}
-            () = ends => {}
+        let is_over = async {
+            tokio::select! {
+                () = activity.silent(silence) => {}
+                () = ends => {}
+            }
+        };
+        if let Some(result) = until(connection.as_mut(), std::pin::pin!(is_over)).await {
+            return result;
         }
         connection.as_mut().graceful_shutdown();
         loop {
@@ -136,6 +142,48 @@ where
                 return Ok(());
             }
         }
+    }
+}
+
+/// Polls `connection` until it ends, or until `is_over` does: then `None`.
+///
+/// A connection is polled several times for each call, and nothing that ends it has come then. So `is_over` gets a waker
+/// that says so, and is polled when it was used.
+async fn until<C: Future>(
+    mut connection: Pin<&mut C>,
+    mut is_over: Pin<&mut impl Future<Output = ()>>,
+) -> Option<C::Output> {
+    let flag = Arc::new(Flag { is_set: AtomicBool::new(true), task: AtomicWaker::new() });
+    let waker = Waker::from(Arc::clone(&flag));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        if flag.is_set.swap(false, Ordering::AcqRel) {
+            flag.task.register(cx.waker());
+            if is_over.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                return Poll::Ready(None);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// A waker that remembers that it was used, and wakes the task.
+struct Flag {
+    is_set: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.is_set.store(true, Ordering::Release);
+        self.task.wake();
     }
 }
 

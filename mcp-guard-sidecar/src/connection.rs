@@ -21,7 +21,7 @@ use tower::Service;
 use crate::activity::{self, Activity, Silence};
 use crate::admission::{Connections, Place};
 use crate::memory::Memory;
-use crate::served::Served;
+use crate::served::{Connection, Served};
 
 /// Serves connections with `service`.
 pub struct GuardApp<S> {
@@ -137,12 +137,8 @@ where
     }
 
     fn served(&self, client: IpAddr, turned_away: Option<Reason>) -> Served<S> {
-        Served {
-            service: self.service.clone(),
-            client,
-            drain: self.connections.drain().clone(),
-            memory: Arc::clone(&self.memory),
-            turned_away,
-        }
+        let (drain, memory) = (self.connections.drain().clone(), Arc::clone(&self.memory));
+        let connection = Arc::new(Connection { client, drain, memory, turned_away });
+        Served { service: self.service.clone(), connection }
     }
 }

@@ -1,6 +1,7 @@
 //! The end: readiness off, a lame-duck time if there is one, calls finish, streams end, connections close (invariant I12).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -18,9 +19,15 @@ enum Phase {
 
 /// Knows whether the guard drains, and how many connections are still open.
 #[derive(Clone, Debug)]
-pub struct Drain {
-    phase: Arc<watch::Sender<Phase>>,
-    connections: Arc<watch::Sender<usize>>,
+pub struct Drain(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    phase: watch::Sender<Phase>,
+    /// The same, for each request to read without a lock.
+    is_leaving: AtomicBool,
+    is_draining: AtomicBool,
+    connections: watch::Sender<usize>,
     lame_duck: Duration,
 }
 
@@ -34,32 +41,37 @@ impl Default for Drain {
 impl Drain {
     /// Turns nobody away before `lame_duck` is over, counted from when it begins.
     pub fn new(lame_duck: Duration) -> Self {
-        let phase = Arc::new(watch::Sender::new(Phase::Serving));
-        Self { phase, connections: Arc::new(watch::Sender::new(0)), lame_duck }
+        Self(Arc::new(Shared {
+            phase: watch::Sender::new(Phase::Serving),
+            is_leaving: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
+            connections: watch::Sender::new(0),
+            lame_duck,
+        }))
     }
 
     /// Begins to leave; without a lame-duck time, to drain at once. There is no way back.
     pub fn begin(&self) {
-        self.advance(if self.lame_duck.is_zero() { Phase::Draining } else { Phase::Leaving });
+        self.advance(if self.0.lame_duck.is_zero() { Phase::Draining } else { Phase::Leaving });
     }
 
     /// Waits until the guard begins to leave, and then as long as it still serves everybody. After that it drains.
     pub async fn served_out(&self) {
         self.reached(Phase::Leaving).await;
         if !self.is_draining() {
-            tokio::time::sleep(self.lame_duck).await;
+            tokio::time::sleep(self.0.lame_duck).await;
             self.advance(Phase::Draining);
         }
     }
 
     /// Whether the guard is not ready any more.
     pub fn is_leaving(&self) -> bool {
-        *self.phase.borrow() >= Phase::Leaving
+        self.0.is_leaving.load(Ordering::Relaxed)
     }
 
     /// Whether calls are turned away.
     pub fn is_draining(&self) -> bool {
-        *self.phase.borrow() == Phase::Draining
+        self.0.is_draining.load(Ordering::Relaxed)
     }
 
     /// Waits until the guard begins to leave.
@@ -74,31 +86,33 @@ impl Drain {
 
     async fn reached(&self, phase: Phase) {
         // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.phase.subscribe().wait_for(|reached| *reached >= phase).await;
+        let _ = self.0.phase.subscribe().wait_for(|reached| *reached >= phase).await;
     }
 
     fn advance(&self, phase: Phase) {
-        self.phase.send_if_modified(|reached| {
+        self.0.phase.send_if_modified(|reached| {
             let is_next = *reached < phase;
             *reached = phase.max(*reached);
+            self.0.is_leaving.store(*reached >= Phase::Leaving, Ordering::Relaxed);
+            self.0.is_draining.store(*reached == Phase::Draining, Ordering::Relaxed);
             is_next
         });
     }
 
     /// Counts a connection until the ticket is dropped.
     pub fn connection(&self) -> Ticket {
-        self.connections.send_modify(|open| *open += 1);
-        Ticket(Arc::clone(&self.connections))
+        self.0.connections.send_modify(|open| *open += 1);
+        Ticket(self.clone())
     }
 
     /// How many connections are open.
     pub fn connections(&self) -> usize {
-        *self.connections.borrow()
+        *self.0.connections.borrow()
     }
 
     /// Waits until no connection is open, at most `limit`; says whether that was reached.
     pub async fn finished(&self, limit: Duration) -> bool {
-        let mut connections = self.connections.subscribe();
+        let mut connections = self.0.connections.subscribe();
         let closed = connections.wait_for(|open| *open == 0);
         tokio::time::timeout(limit, closed).await.is_ok_and(|closed| closed.is_ok())
     }
@@ -106,11 +120,11 @@ impl Drain {
 
 /// A connection that is open.
 #[derive(Debug)]
-pub struct Ticket(Arc<watch::Sender<usize>>);
+pub struct Ticket(Drain);
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.0.send_modify(|open| *open = open.saturating_sub(1));
+        self.0.0.connections.send_modify(|open| *open = open.saturating_sub(1));
     }
 }
 

@@ -26,6 +26,12 @@ use crate::refused;
 /// Serves the requests of one connection with `service`.
 pub(crate) struct Served<S> {
     pub(crate) service: S,
+    /// Shared by the requests of this connection alone, so that counting who holds it stays on one core.
+    pub(crate) connection: Arc<Connection>,
+}
+
+/// What holds for all requests of a connection.
+pub(crate) struct Connection {
     pub(crate) client: IpAddr,
     pub(crate) drain: Drain,
     pub(crate) memory: Arc<Memory>,
@@ -44,13 +50,13 @@ where
     type Future = ServedFuture<S::Future, B>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if let Some(reason) = self.refuses(request.method()) {
+        if let Some(reason) = self.connection.refuses(request.method()) {
             return ServedFuture::Refused(Some(refused(reason, request.version())));
         }
-        request.extensions_mut().insert(Client(self.client));
+        request.extensions_mut().insert(Client(self.connection.client));
         let (version, stays_open) = (request.version(), stays_open(&request));
-        let drain = self.drain.clone();
-        ServedFuture::Asked { future: self.service.clone().call(request), drain, version, stays_open }
+        let connection = Arc::clone(&self.connection);
+        ServedFuture::Asked { future: self.service.clone().call(request), connection, version, stays_open }
     }
 }
 
@@ -62,8 +68,8 @@ pub(crate) enum ServedFuture<F, B> {
     Asked {
         /// The stack's own.
         future: F,
-        /// Whether the guard leaves meanwhile.
-        drain: Drain,
+        /// The one that it came over.
+        connection: Arc<Connection>,
         /// The client's version of HTTP.
         version: Version,
         /// Whether the answer is a stream that does not end by itself.
@@ -81,8 +87,9 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Self::Refused(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
-            Self::Asked { future, drain, version, stays_open } => {
+            Self::Asked { future, connection, version, stays_open } => {
                 let Ok(mut response) = ready!(Pin::new(future).poll(cx));
+                let drain = &connection.drain;
                 if drain.is_leaving() {
                     close(response.headers_mut(), *version);
                 }
@@ -93,7 +100,7 @@ where
     }
 }
 
-impl<S> Served<S> {
+impl Connection {
     /// Why a request is refused before it is read.
     fn refuses(&self, method: &Method) -> Option<Reason> {
         if self.turned_away.is_some() {

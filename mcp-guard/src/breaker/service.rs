@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
+use futures_util::future::{Either, ready};
+
 use super::node::{Ask, NodeBreaker, Pass, Stop};
 use super::policy::BreakerPolicy;
 use super::report::Report;
@@ -40,19 +43,21 @@ impl<H> fmt::Debug for Breaker<H> {
 impl<H: Handler> Handler for Breaker<H> {
     type Body = H::Body;
 
-    async fn handle(&self, request: McpRequest) -> Answer<H::Body> {
-        let call = Arc::clone(&request.call);
-        let permit = match Permit::ask(&self.shared, &call) {
+    fn handle(&self, request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
+        let call = &request.call;
+        let permit = match Permit::ask(&self.shared, call) {
             Ok(permit) => permit,
-            Err(stop) => return Answer::refuse(&self.shared.refusal(stop, &call), &call),
+            Err(stop) => return Either::Right(ready(Answer::refuse(&self.shared.refusal(stop, call), call))),
         };
-        let mut answer = self.next.handle(request).await;
-        if answer.outcome().is_none() && stays_open(&call) {
-            permit.settle(Outcome::Ok);
-        } else {
-            answer.on_end(move |outcome| permit.settle(outcome));
-        }
-        answer
+        let stays_open = stays_open(call);
+        Either::Left(self.next.handle(request).map(move |mut answer| {
+            if answer.outcome().is_none() && stays_open {
+                permit.settle(Outcome::Ok);
+            } else {
+                answer.on_end(move |outcome| permit.settle(outcome));
+            }
+            answer
+        }))
     }
 }
 

@@ -22,7 +22,7 @@ mod value;
 mod walk;
 
 pub use node::{TapeJson, TapeNode};
-pub use scan::{Broken, Flaw};
 pub(crate) use scan::Scanner;
+pub use scan::{Broken, Flaw};
 pub use tape::{Odd, Tape};
 pub use value::{Json, Kind};

@@ -212,7 +212,11 @@ impl<'a> Scanner<'a> {
         }
         let text = self.text().ok()?;
         let quoted = self.text.get(text.start..text.end)?;
-        if text.is_escaped { serde_json::from_str(quoted).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(quoted.trim_matches('"'))) }
+        if text.is_escaped {
+            serde_json::from_str(quoted).ok().map(Cow::Owned)
+        } else {
+            Some(Cow::Borrowed(quoted.trim_matches('"')))
+        }
     }
 
     /// Reads one value of any kind, and gives back how it is written.

@@ -130,7 +130,8 @@ impl<'a> Json<'a> {
             Form::Text | Form::EscapedText => Value::String(self.as_text().unwrap_or_default().into_owned()),
             Form::Array => Value::Array(self.elements().map(Self::to_value).collect()),
             Form::Object => {
-                let member = |(name, value): (Self, Self)| (name.as_text().unwrap_or_default().into(), value.to_value());
+                let member =
+                    |(name, value): (Self, Self)| (name.as_text().unwrap_or_default().into(), value.to_value());
                 Value::Object(self.members().map(member).collect::<Map<_, _>>())
             }
         }

@@ -58,7 +58,8 @@ fn nesting_is_bounded() {
 
 #[test]
 fn members_of_large_objects_are_found() {
-    let text = json!((0..1000).map(|number| (format!("k{number}"), number)).collect::<std::collections::BTreeMap<_, _>>());
+    let text =
+        json!((0..1000).map(|number| (format!("k{number}"), number)).collect::<std::collections::BTreeMap<_, _>>());
     let text = text.to_string();
     let tape = tape(&text);
     for number in 0..1000 {
@@ -70,8 +71,30 @@ fn members_of_large_objects_are_found() {
 /// Text that is JSON, or nearly.
 fn nearly_json() -> impl Strategy<Value = String> {
     let part = prop::sample::select(vec![
-        "{", "}", "[", "]", ",", ":", " ", "\n", "\"a\"", "\"\\n\"", "\"\\u00e9\"", "\"\\x\"", "\"", "0", "-1", "1.5e3", "01", "1.",
-        "-", "true", "nul", "null", "\"\u{e9}\"", "\"\t\"",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        " ",
+        "\n",
+        "\"a\"",
+        "\"\\n\"",
+        "\"\\u00e9\"",
+        "\"\\x\"",
+        "\"",
+        "0",
+        "-1",
+        "1.5e3",
+        "01",
+        "1.",
+        "-",
+        "true",
+        "nul",
+        "null",
+        "\"\u{e9}\"",
+        "\"\t\"",
     ]);
     prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
 }

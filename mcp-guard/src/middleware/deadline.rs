@@ -35,7 +35,7 @@ impl<H> Deadline<H> {
 impl<H: Handler> Handler for Deadline<H> {
     type Body = H::Body;
 
-    async fn handle(&self, mut request: McpRequest) -> Answer<H::Body> {
+    fn handle(&self, mut request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
         // A stream of notifications is meant to stay open; its beginning is bounded like any other.
         if request.call.is_request() {
             let own = request.call.tool().and_then(|tool| self.of_tool(tool));
@@ -43,6 +43,6 @@ impl<H: Handler> Handler for Deadline<H> {
             request.deadline = own.or(self.default).map(|timeout| now + timeout);
             request.stream_deadline = own.map(|timeout| now + timeout);
         }
-        self.next.handle(request).await
+        self.next.handle(request)
     }
 }

@@ -22,6 +22,8 @@ mod read_body;
 mod record;
 mod service;
 mod shared;
+#[cfg(test)]
+mod sizes_tests;
 mod sse;
 
 pub use answer::Answer;

@@ -97,12 +97,10 @@ where
             }
         };
         let start = clock::now();
-        let mut answer = match deadline {
-            None => exchange.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline.into(), exchange).await {
-                Ok(answer) => answer,
-                Err(_) => refuse(Reason::DeadlineExceeded, "the call's time is up", Outcome::TimedOut, &call),
-            },
+        let deadline = deadline.unwrap_or_else(|| start + FOR_EVER);
+        let mut answer = match tokio::time::timeout_at(deadline.into(), exchange).await {
+            Ok(answer) => answer,
+            Err(_) => refuse(Reason::DeadlineExceeded, "the call's time is up", Outcome::TimedOut, &call),
         };
         if call.is_request() {
             answer.on_end(move |_| metrics::tried(clock::now().duration_since(start).as_secs_f64()));
@@ -110,6 +108,9 @@ where
         answer
     }
 }
+
+/// Stands for no deadline: thirty years.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 impl<S> Node<S> {
     /// Reads a whole answer, or hands a stream on.

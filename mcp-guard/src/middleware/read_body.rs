@@ -1,5 +1,7 @@
 //! Step 5 of a call's life: the body, up to its limit and in its time.
 
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -41,10 +43,30 @@ where
         }
         Ok(if rest.is_empty() { first } else { rest.freeze() })
     };
-    match tokio::time::timeout(timeout, read()).await {
+    let mut read = std::pin::pin!(read());
+    // Mostly the body is there, but hyper hands it out only once it was asked for: a timer for that would cost more
+    // than all the rest here. So one is set when there is nothing the second time either.
+    if let Some(bytes) = at_once(read.as_mut()).await {
+        return bytes;
+    }
+    match tokio::time::timeout(timeout, read).await {
         Ok(bytes) => bytes,
         Err(_) => Err(Refusal::new(Reason::RequestTimeout, format!("the body did not come within {timeout:?}"))),
     }
+}
+
+/// What `future` gives if it is ready when it is polled, or once more right after.
+async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    let mut is_first = true;
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if std::mem::replace(&mut is_first, false) => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 fn too_large(bytes_max: usize) -> Refusal {

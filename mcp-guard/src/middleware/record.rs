@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt;
+
 use super::answer::Answer;
 use super::handler::{Handler, McpRequest};
 use super::{clock, metrics};
@@ -25,14 +27,15 @@ impl<H> Record<H> {
 impl<H: Handler> Handler for Record<H> {
     type Body = H::Body;
 
-    async fn handle(&self, request: McpRequest) -> Answer<H::Body> {
+    fn handle(&self, request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
         let entry = Entry { call: Arc::clone(&request.call), start: clock::now(), outcome: Outcome::Cancelled };
-        let mut answer = self.next.handle(request).await;
-        if let Some(reason) = answer.is_refusal() {
-            metrics::refused(reason);
-        }
-        answer.on_end(move |outcome| entry.settle(outcome));
-        answer
+        self.next.handle(request).map(|mut answer| {
+            if let Some(reason) = answer.is_refusal() {
+                metrics::refused(reason);
+            }
+            answer.on_end(move |outcome| entry.settle(outcome));
+            answer
+        })
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, ready};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
@@ -156,40 +157,48 @@ impl<H: Handler> Shared<H> {
             Ok(message::Body::Single(call, tape)) => {
                 self.forward(Arc::new(head), (body, Some(Arc::new(tape))), admitted.session, call).await
             }
-            Ok(message::Body::Batch(members)) => {
-                let head = Arc::new(head);
-                let answers = members.into_iter().enumerate().map(async |(place, (range, member))| match member {
-                    Ok(mut call) => {
-                        call.later_member = place > 0;
-                        let id_of = Arc::new(call.clone());
-                        let body = body.slice(range);
-                        let answer =
-                            self.forward(Arc::clone(&head), (body, None), admitted.session.clone(), call).await;
-                        Member { answer, call: Some(id_of) }
-                    }
-                    Err(fault) => Member { answer: self.refuse(&fault), call: None },
-                });
-                join(join_all(answers).await)
-            }
+            // Boxed, so that messages which come alone do not carry the answers to batches.
+            Ok(message::Body::Batch(members)) => Box::pin(self.batch(head, body, admitted.session, members)).await,
             Err(fault) => self.refuse(&fault),
         }
     }
 
-    async fn forward(
+    async fn batch(
+        &self,
+        head: Parts,
+        body: Bytes,
+        session: Option<Box<str>>,
+        members: Vec<(Range<usize>, Result<Call, Fault>)>,
+    ) -> Answer<H::Body> {
+        let head = Arc::new(head);
+        let answers = members.into_iter().enumerate().map(async |(place, (range, member))| match member {
+            Ok(mut call) => {
+                call.later_member = place > 0;
+                let id_of = Arc::new(call.clone());
+                let body = body.slice(range);
+                let answer = self.forward(Arc::clone(&head), (body, None), session.clone(), call).await;
+                Member { answer, call: Some(id_of) }
+            }
+            Err(fault) => Member { answer: self.refuse(&fault), call: None },
+        });
+        join(join_all(answers).await)
+    }
+
+    fn forward(
         &self,
         head: Arc<Parts>,
         (body, tape): (Bytes, Option<Arc<Tape>>),
         session: Option<Box<str>>,
         mut call: Call,
-    ) -> Answer<H::Body> {
+    ) -> impl Future<Output = Answer<H::Body>> + Send {
         if let Err(refusal) = agreement::check(&head.headers, &call) {
-            return self.refuse(&Fault { refusal, call: Some(Box::new(call)) });
+            return Either::Right(ready(self.refuse(&Fault { refusal, call: Some(Box::new(call)) })));
         }
         call.session = session;
         call.client = client(&head);
         let mut request = McpRequest::new(head, body, Arc::new(call));
         request.tape = tape;
-        self.handler.handle(request).await
+        Either::Left(self.handler.handle(request))
     }
 
     /// Refuses what never reached the handlers.
@@ -202,7 +211,9 @@ impl<H: Handler> Shared<H> {
 /// The refusal of a body whose headers name a revision that there is not; what is wrong with the body itself comes first.
 fn of_unknown_version(version: &str, read: Result<message::Body, Fault>) -> Fault {
     match read {
-        Ok(message::Body::Single(call, _)) => Fault { refusal: message::unsupported(version), call: Some(Box::new(call)) },
+        Ok(message::Body::Single(call, _)) => {
+            Fault { refusal: message::unsupported(version), call: Some(Box::new(call)) }
+        }
         Ok(message::Body::Batch(_)) => message::unsupported(version).into(),
         Err(fault) => fault,
     }

@@ -48,23 +48,26 @@ impl Gate {
         Self { state: Shared::new(state), meters }
     }
 
-    /// Waits for a place for `call`, at most until `deadline`.
+    /// A place for `call`, if there is one at once; else the instant from which it may [`wait`](Self::wait) for one.
+    pub(super) fn enter(&self, call: &Call) -> Result<Permit, Instant> {
+        let came = clock::now();
+        let place = self.run(|queue| queue.admit(call, came)).ok_or(came)?;
+        self.meters.get_or_init(Meters::new).waited(Duration::ZERO);
+        Ok(Permit { gate: self.clone(), place: Some(place) })
+    }
+
+    /// Waits for a place for `call`, which `came` without finding one, at most until `deadline`.
     ///
     /// Dropping the future gives up the wait, or the place if it had just been granted.
-    pub(super) async fn enter(&self, call: &Call, deadline: Option<Instant>) -> Word {
-        let came = clock::now();
-        let permit = match self.run(|queue| queue.admit(call, came)) {
-            Some(place) => Permit { gate: self.clone(), place: Some(place) },
-            // Boxed, so that calls which find a place at once do not carry the waiting of others.
-            None => Box::pin(self.wait(call, deadline, came)).await?,
-        };
+    pub(super) async fn wait(&self, call: &Call, deadline: Option<Instant>, came: Instant) -> Word {
+        let permit = self.wait_in_line(call, deadline, came).await?;
         let waited =
             permit.place.as_ref().map_or(Duration::ZERO, |place| place.taken_at().saturating_duration_since(came));
         self.meters.get_or_init(Meters::new).waited(waited);
         Ok(permit)
     }
 
-    async fn wait(&self, call: &Call, deadline: Option<Instant>, came: Instant) -> Word {
+    async fn wait_in_line(&self, call: &Call, deadline: Option<Instant>, came: Instant) -> Word {
         let (wake, mut word) = oneshot::channel();
         let ticket = self.run(|queue| queue.wait(call, deadline, wake, came))?;
         // Dropped before `word`. It takes the waiter out of the room, or else `word` may hold a place and gives it back.

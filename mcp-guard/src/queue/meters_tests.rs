@@ -65,11 +65,12 @@ async fn gauges_follow_the_queues_and_go_back_to_nothing_with_them() {
     let new = |concurrency| Gate::new(QueuePolicy::fixed(NonZeroU32::new(concurrency).unwrap()).unwrap(), &[]);
     let (one, other) = (new(1), new(3));
     let message = call("ping");
-    let running = one.enter(&message, None).await.unwrap();
-    let _running_too = other.enter(&message, None).await.unwrap();
+    let running = one.enter(&message).unwrap();
+    let _running_too = other.enter(&message).unwrap();
     assert_eq!(book.gauges(), [2.0, 0.0, 4.0]);
 
-    let mut waits = Box::pin(one.enter(&message, None));
+    let came = one.enter(&message).unwrap_err();
+    let mut waits = Box::pin(one.wait(&message, None, came));
     assert!(futures_util::FutureExt::now_or_never(&mut waits).is_none());
     assert_eq!(book.gauges(), [2.0, 1.0, 4.0]);
 

@@ -1,8 +1,12 @@
 //! [`Queue`]: holds a place for each request from when it is sent to when its answer ends.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::gate::Gate;
+use futures_util::FutureExt;
+use futures_util::future::Either;
+
+use super::gate::{Gate, Permit};
 use super::node_queue::{Shed, Why};
 use crate::call::Method;
 use crate::middleware::{Answer, Handler, McpRequest};
@@ -25,23 +29,37 @@ impl<H> Queue<H> {
 impl<H: Handler> Handler for Queue<H> {
     type Body = H::Body;
 
-    async fn handle(&self, request: McpRequest) -> Answer<H::Body> {
+    fn handle(&self, request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
         if !request.call.is_request() {
-            return self.next.handle(request).await;
+            return Either::Right(Either::Right(self.next.handle(request)));
         }
+        match self.gate.enter(&request.call) {
+            Ok(permit) => Either::Left(self.serve(request, permit)),
+            // Boxed, so that calls which find a place at once do not carry the waiting of others.
+            Err(came) => Either::Right(Either::Left(Box::pin(self.wait(request, came)))),
+        }
+    }
+}
+
+impl<H: Handler> Queue<H> {
+    async fn wait(&self, request: McpRequest, came: Instant) -> Answer<H::Body> {
+        match self.gate.wait(&request.call, request.deadline, came).await {
+            Ok(permit) => self.serve(request, permit).await,
+            Err(shed) => Answer::refuse(&refusal(shed), &request.call),
+        }
+    }
+
+    fn serve(&self, request: McpRequest, permit: Permit) -> impl Future<Output = Answer<H::Body>> + Send {
         let call = Arc::clone(&request.call);
-        let permit = match self.gate.enter(&call, request.deadline).await {
-            Ok(permit) => permit,
-            Err(shed) => return Answer::refuse(&refusal(shed), &call),
-        };
-        let mut answer = self.next.handle(request).await;
-        if answer.outcome().is_none() && call.method.is(Method::SUBSCRIPTIONS_LISTEN) {
-            // Such a stream stays open for as long as the client likes, and is no work for the node.
-            drop(permit);
-        } else {
-            answer.on_end(move |outcome| permit.settle(&call, outcome));
-        }
-        answer
+        self.next.handle(request).map(move |mut answer| {
+            if answer.outcome().is_none() && call.method.is(Method::SUBSCRIPTIONS_LISTEN) {
+                // Such a stream stays open for as long as the client likes, and is no work for the node.
+                drop(permit);
+            } else {
+                answer.on_end(move |outcome| permit.settle(&call, outcome));
+            }
+            answer
+        })
     }
 }
 

@@ -1,9 +1,8 @@
 //! The fields `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
 
-use std::fmt::Write;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::decision::Standing;
@@ -19,13 +18,14 @@ pub(super) struct Headers(Box<[Row]>);
 
 #[derive(Debug)]
 struct Row {
-    name: String,
+    /// The rule's name in quotes.
+    quoted: String,
     policy: HeaderValue,
 }
 
 impl Headers {
     pub(super) fn new(limits: &RateLimits) -> Self {
-        let row = |policy: &RateLimitPolicy| Row { name: policy.name().into(), policy: item(policy) };
+        let row = |policy: &RateLimitPolicy| Row { quoted: format!("\"{}\"", policy.name()), policy: item(policy) };
         Self(limits.as_slice().iter().map(row).collect())
     }
 
@@ -33,7 +33,7 @@ impl Headers {
     pub(super) fn append(&self, standing: &Standing, headers: &mut HeaderMap) {
         let Some(row) = self.0.get(standing.rule) else { return };
         headers.append(POLICY, row.policy.clone());
-        if let Some(state) = state(&row.name, standing) {
+        if let Some(state) = state(&row.quoted, standing) {
             headers.append(STATE, state);
         }
     }
@@ -50,16 +50,22 @@ fn item(policy: &RateLimitPolicy) -> HeaderValue {
 }
 
 /// `"name";r=REMAINING;t=SECONDS`: what is left, and when there is more; without `t` when all are there.
-fn state(name: &str, standing: &Standing) -> Option<HeaderValue> {
-    let mut text = BytesMut::with_capacity(name.len() + 32);
-    write!(text, "\"{name}\";r={}", standing.remaining).ok()?;
+///
+/// Written for every answer, so without the machinery of `format!`.
+fn state(quoted: &str, standing: &Standing) -> Option<HeaderValue> {
+    let mut text = BytesMut::with_capacity(quoted.len() + 32);
+    let mut digits = itoa::Buffer::new();
+    text.put_slice(quoted.as_bytes());
+    text.put_slice(b";r=");
+    text.put_slice(digits.format(standing.remaining).as_bytes());
     if !standing.more_in.is_zero() {
-        write!(text, ";t={}", seconds(standing.more_in)).ok()?;
+        text.put_slice(b";t=");
+        text.put_slice(digits.format(seconds(standing.more_in)).as_bytes());
     }
     HeaderValue::from_maybe_shared(text.freeze()).ok()
 }
 
 /// Whole seconds, rounded up.
-fn seconds(span: Duration) -> u128 {
-    span.as_nanos().div_ceil(1_000_000_000)
+fn seconds(span: Duration) -> u64 {
+    span.as_secs() + u64::from(span.subsec_nanos() > 0)
 }

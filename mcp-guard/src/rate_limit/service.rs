@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::{Either, ready};
+
 use super::decision::Decision;
 use super::layer::RateLimitLayer;
 use crate::middleware::{Answer, Handler, McpRequest};
@@ -22,20 +25,22 @@ impl<H> RateLimit<H> {
 impl<H: Handler> Handler for RateLimit<H> {
     type Body = H::Body;
 
-    async fn handle(&self, mut request: McpRequest) -> Answer<H::Body> {
+    fn handle(&self, mut request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
         if let Some(subject) = self.limits.subject(&request.head, &request.call) {
             Arc::make_mut(&mut request.call).subject = Some(subject);
         }
-        let (mut answer, standing) = match self.limits.decide(&request.call) {
-            Decision::Allow(standing) => (self.next.handle(request).await, standing),
+        let (answer, standing) = match self.limits.decide(&request.call) {
+            Decision::Allow(standing) => (Either::Left(self.next.handle(request)), standing),
             Decision::Deny(denial) => {
                 let refusal = self.limits.limiter().refuse(&denial);
-                (Answer::refuse(&refusal, &request.call), Some(denial.standing()))
+                (Either::Right(ready(Answer::refuse(&refusal, &request.call))), Some(denial.standing()))
             }
         };
-        if let (Some(headers), Some(standing)) = (self.limits.headers(), standing) {
-            headers.append(&standing, &mut answer.head_mut().headers);
-        }
-        answer
+        answer.map(move |mut answer| {
+            if let (Some(headers), Some(standing)) = (self.limits.headers(), standing) {
+                headers.append(&standing, &mut answer.head_mut().headers);
+            }
+            answer
+        })
     }
 }

@@ -54,7 +54,7 @@ struct Shard(Mutex<Sets>);
 /// Keys and instants lie apart, both as plain zeros at first, so that the system gives memory only as it is used.
 #[derive(Debug)]
 struct Sets {
-    keys: Vec<[u64; 2]>,
+    keys: Vec<u64>,
     whole_at: Vec<u64>,
 }
 
@@ -71,7 +71,7 @@ impl Table {
         let sets = keys_max.max(1) / ways;
         let shards = sets.min(SHARDS);
         let places = sets / shards * ways;
-        let shard = || Shard(Mutex::new(Sets { keys: vec![[0; 2]; places], whole_at: vec![0; places] }));
+        let shard = || Shard(Mutex::new(Sets { keys: vec![0; places], whole_at: vec![0; places] }));
         Self { shards: (0..shards).map(|_| shard()).collect(), ways, evictions }
     }
 
@@ -84,11 +84,12 @@ impl Table {
 
     /// Lets `f` see and change the set of `key`.
     fn with_set<T>(&self, key: Key, f: impl FnOnce(Set<'_>) -> T) -> Option<T> {
-        let Key([high, low]) = key;
-        let shard = self.shards.get(scale(low, self.shards.len()))?;
+        let Key(hash) = key;
+        // Shard and set by different halves, else the sets of a shard would be used unevenly.
+        let shard = self.shards.get(scale(hash.rotate_left(32), self.shards.len()))?;
         let mut sets = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Sets { keys, whole_at } = &mut *sets;
-        let at = scale(high, keys.len() / self.ways);
+        let at = scale(hash, keys.len() / self.ways);
         let keys = keys.chunks_exact_mut(self.ways).nth(at)?;
         let whole_at = whole_at.chunks_exact_mut(self.ways).nth(at)?;
         Some(f(Set { keys, whole_at }))
@@ -134,7 +135,7 @@ impl StateStore for Table {
 
 /// The places in which one key can lie.
 struct Set<'a> {
-    keys: &'a mut [[u64; 2]],
+    keys: &'a mut [u64],
     whole_at: &'a mut [u64],
 }
 
@@ -173,7 +174,7 @@ mod tests {
 
     /// Spends `weight` nanoseconds of `key`'s allowance.
     fn spend(table: &Table, key: u64, now: u64, weight: u64) {
-        let key = Key([key.wrapping_mul(0x9E37_79B9_7F4A_7C15), key.wrapping_mul(0xD134_2543_DE82_EF95)]);
+        let key = Key(key.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32).wrapping_mul(0xD134_2543_DE82_EF95));
         let question = Question { key, now, purpose: Purpose::Spend };
         let spent = |debt: Option<Nanos>| Ok::<_, ()>(((), Nanos::from(debt.map_or(0, Nanos::as_u64) + weight)));
         table.measure_and_replace(&question, spent).unwrap();

@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{Either, select};
+use futures_util::FutureExt;
+use futures_util::future::{Either, ready, select};
 use http::header;
 use metrics::counter;
 
@@ -68,13 +69,37 @@ impl<H> fmt::Debug for Retry<H> {
 impl<H: Handler> Handler for Retry<H> {
     type Body = H::Body;
 
-    async fn handle(&self, request: McpRequest) -> Answer<H::Body> {
+    fn handle(&self, request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
         self.shared.deposit(clock::now());
-        let mut attempts = Attempts::first(self.policy());
-        let mut answer = match self.hedge_after(&request, &attempts) {
-            Some(after) => self.hedge(&request, after, &mut attempts).await,
-            None => self.next.handle(request.clone()).await,
-        };
+        let attempts = Attempts::first(self.policy());
+        // What is rare is boxed, so that calls which need one try do not carry the tries of others.
+        if let Some(after) = self.hedge_after(&request, &attempts) {
+            return Either::Right(Box::pin(self.hedged(request, after, attempts)));
+        }
+        Either::Left(self.next.handle(request.clone()).then(|answer| {
+            if self.is_final(&answer) {
+                Either::Left(ready(answer))
+            } else {
+                Either::Right(Box::pin(self.go_on(answer, request, attempts)))
+            }
+        }))
+    }
+}
+
+impl<H: Handler> Retry<H> {
+    async fn hedged(&self, request: McpRequest, after: Duration, mut attempts: Attempts) -> Answer<H::Body> {
+        let answer = self.hedge(&request, after, &mut attempts).await;
+        self.go_on(answer, request, attempts).await
+    }
+
+    /// Whether nothing can follow `answer`, whatever the call. A stream that has begun is never followed by anything.
+    fn is_final(&self, answer: &Answer<H::Body>) -> bool {
+        let is_repeated = |outcome| is_worth_repeating(outcome, Repeat::Always);
+        self.policy().attempts_max() == 1 || !answer.outcome().is_some_and(is_repeated)
+    }
+
+    /// Sends the call again as long as `answer` is not good, and that is allowed and may help.
+    async fn go_on(&self, mut answer: Answer<H::Body>, request: McpRequest, mut attempts: Attempts) -> Answer<H::Body> {
         let mut retried = false;
         let result = loop {
             match self.after(&answer, &request, &mut attempts) {
@@ -93,17 +118,10 @@ impl<H: Handler> Handler for Retry<H> {
         }
         answer
     }
-}
 
-impl<H: Handler> Retry<H> {
-    /// What follows `answer`. A stream that has begun is never followed by anything.
+    /// What follows `answer`.
     fn after(&self, answer: &Answer<H::Body>, request: &McpRequest, attempts: &mut Attempts) -> Next {
-        let Some(outcome) = answer.outcome().filter(|outcome| is_worth_repeating(*outcome, Repeat::Always)) else {
-            return Next::Done;
-        };
-        if self.policy().attempts_max() == 1 {
-            return Next::Done;
-        }
+        let Some(outcome) = answer.outcome().filter(|_| !self.is_final(answer)) else { return Next::Done };
         let repeat = self.repeat(request);
         let ended = Ended { outcome, repeat, retry_after: retry_after(answer), deadline: request.deadline };
         attempts.next(ended, self.policy(), clock::now(), fastrand::u64(..))

@@ -80,8 +80,18 @@ pub(super) fn request_id(headers: &HeaderMap, made: u128) -> HeaderValue {
     let mut given = headers.get_all(X_REQUEST_ID).iter();
     match (given.next(), given.next()) {
         (Some(id), None) if is_request_id(id.as_bytes()) => id.clone(),
-        (_, _) => HeaderValue::try_from(format!("{made:032x}")).unwrap_or(HeaderValue::from_static("none")),
+        (_, _) => HeaderValue::from_bytes(&hex(made)).unwrap_or(HeaderValue::from_static("none")),
     }
+}
+
+/// 32 digits. Made for nearly every call, so without the machinery of `format!`.
+fn hex(number: u128) -> [u8; 32] {
+    let mut digits = [0; 32];
+    for (digit, place) in digits.iter_mut().rev().zip(0..) {
+        let nibble = u8::try_from(number >> (4 * place) & 0xf).unwrap_or_default();
+        *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    }
+    digits
 }
 
 fn is_request_id(id: &[u8]) -> bool {

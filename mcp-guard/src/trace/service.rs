@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::Version;
 use metrics::{Counter, counter};
 use opentelemetry::KeyValue;
@@ -69,38 +70,38 @@ struct Traced {
 impl<H: Handler> Handler for Trace<H> {
     type Body = H::Body;
 
-    async fn handle(&self, mut request: McpRequest) -> Answer<H::Body> {
+    fn handle(&self, mut request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
         let id = self.tracing.policy.request_id().then(|| {
             let id = headers::request_id(&request.head.headers, fastrand::u128(..));
             Arc::make_mut(&mut request.head).headers.insert(X_REQUEST_ID, id.clone());
             id
         });
-        let mut answer = match self.tracing.receive(&mut request) {
-            None => self.next.handle(request).await,
-            Some(span) => ended_by(span, self.next.handle(request).await),
-        };
-        if let Some(id) = id {
-            answer.head_mut().headers.insert(X_REQUEST_ID, id);
-        }
-        answer
+        let span = self.tracing.receive(&mut request);
+        self.next.handle(request).map(|answer| {
+            let mut answer = ended_by(span, answer);
+            if let Some(id) = id {
+                answer.head_mut().headers.insert(X_REQUEST_ID, id);
+            }
+            answer
+        })
     }
 }
 
 impl<H: Handler> Handler for TraceUpstream<H> {
     type Body = H::Body;
 
-    async fn handle(&self, mut request: McpRequest) -> Answer<H::Body> {
-        match self.tracing.send(&mut request) {
-            None => self.next.handle(request).await,
-            Some(span) => ended_by(span, self.next.handle(request).await),
-        }
+    fn handle(&self, mut request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
+        let span = self.tracing.send(&mut request);
+        self.next.handle(request).map(|answer| ended_by(span, answer))
     }
 }
 
 /// `answer`, with `span` ending when it ends.
-fn ended_by<B>(mut span: OpenSpan, mut answer: Answer<B>) -> Answer<B> {
-    span.refused(answer.is_refusal());
-    answer.on_end(move |outcome| span.end(outcome));
+fn ended_by<B>(span: Option<OpenSpan>, mut answer: Answer<B>) -> Answer<B> {
+    if let Some(mut span) = span {
+        span.refused(answer.is_refusal());
+        answer.on_end(move |outcome| span.end(outcome));
+    }
     answer
 }
 

@@ -153,7 +153,10 @@ fn compile(parts: &[&str]) -> Validator<TapeJson> {
     let parts: Vec<_> = parts.iter().map(|part| json!({"$ref": format!("#/$defs/{part}")})).collect();
     let schema = json!({"allOf": parts, "$defs": *DEFINITIONS});
     let compiled = jsonschema::options_for::<TapeJson>()
-        .with_draft(Draft::Draft202012).should_validate_formats(false).offline().build(&schema);
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(false)
+        .offline()
+        .build(&schema);
     #[expect(clippy::expect_used, reason = "the schemas are part of the program, and a test compiles every one")]
     compiled.expect("the guard's own schema compiles")
 }

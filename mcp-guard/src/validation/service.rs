@@ -1,10 +1,12 @@
 //! [`Validation`]: checks what passes, and learns the schemas from what passes back.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{Either, ready};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -82,28 +84,32 @@ impl<H> fmt::Debug for Validation<H> {
 impl<H: Handler> Handler for Validation<H> {
     type Body = H::Body;
 
-    async fn handle(&self, mut request: McpRequest) -> Answer<H::Body> {
-        let call = Arc::clone(&request.call);
-        let (mut tool, mut asked) = (None, None);
-        if self.shared.looks_at(&call) {
-            // What was read of a large message is not needed while the node works on it.
-            let tape = request.tape.take().or_else(|| tape(&request.body));
-            let params = tape.as_deref().and_then(|tape| params(tape, &request));
-            if let Err(refusal) = self.shared.check_message(&call, params) {
-                return Answer::refuse(&refusal, &call);
-            }
-            if let Some(name) = call.tool().filter(|_| !self.shared.policy.needs_no_tools()) {
-                tool = self.find(name, &request, params).await;
-                if let Err(refusal) = self.shared.check_arguments(name, tool.as_deref(), params) {
-                    return Answer::refuse(&refusal, &call);
-                }
-            }
-            asked = call.method.is(Method::TOOLS_LIST).then(|| self.shared.asked(&call, params));
+    fn handle(&self, mut request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
+        if !self.shared.looks_at(&request.call) {
+            return Either::Left(self.forward(request, Known::default()));
         }
-        let mut answer = self.next.handle(request).await;
-        self.shared.watch(&mut answer, &call, tool, asked);
-        answer
+        // What was read of a large message is not needed while the node works on it.
+        let tape = request.tape.take().or_else(|| tape(&request.body));
+        let params = tape.as_deref().and_then(|tape| params(tape, &request));
+        if let Err(refusal) = self.shared.check_message(&request.call, params) {
+            return Either::Right(Either::Left(ready(Answer::refuse(&refusal, &request.call))));
+        }
+        if request.call.tool().is_some_and(|name| self.shared.is_to_be_listed(name)) {
+            // Boxed, since it is rare and as large as the rest of the stack.
+            return Either::Right(Either::Right(Box::pin(self.list_and_forward(request, tape))));
+        }
+        match self.shared.check_call(&request.call, params) {
+            Ok(known) => Either::Left(self.forward(request, known)),
+            Err(refusal) => Either::Right(Either::Left(ready(Answer::refuse(&refusal, &request.call)))),
+        }
     }
+}
+
+/// What is known of a call when it is forwarded, for what has to be done with its answer.
+#[derive(Default)]
+struct Known {
+    tool: Option<Arc<Tool>>,
+    asked: Option<Asked>,
 }
 
 /// What `body` holds, where that is not known yet.
@@ -119,8 +125,30 @@ fn params<'a>(tape: &'a Tape, request: &'a McpRequest) -> Option<Json<'a>> {
 }
 
 impl<H: Handler> Validation<H> {
-    /// What is known of the tool called `name`, once the tools are listed as far as that is needed and possible.
-    async fn find(&self, name: &str, request: &McpRequest, params: Option<Json<'_>>) -> Option<Arc<Tool>> {
+    fn forward(&self, request: McpRequest, known: Known) -> impl Future<Output = Answer<H::Body>> + Send {
+        let call = Arc::clone(&request.call);
+        self.next.handle(request).map(move |mut answer| {
+            self.shared.watch(&mut answer, &call, known);
+            answer
+        })
+    }
+
+    /// Forwards a call of a tool once the tools are listed, as far as that is needed and possible.
+    async fn list_and_forward(&self, request: McpRequest, tape: Option<Arc<Tape>>) -> Answer<H::Body> {
+        let params = tape.as_deref().and_then(|tape| params(tape, &request));
+        if let Some(name) = request.call.tool() {
+            self.learn(name, &request, params).await;
+        }
+        let checked = self.shared.check_call(&request.call, params);
+        drop(tape);
+        match checked {
+            Ok(known) => self.forward(request, known).await,
+            Err(refusal) => Answer::refuse(&refusal, &request.call),
+        }
+    }
+
+    /// Has the tools listed for a call of the one called `name`, unless another call does.
+    async fn learn(&self, name: &str, request: &McpRequest, params: Option<Json<'_>>) {
         let shared = &self.shared;
         let turn = match shared.need(name) {
             Need::Nothing => None,
@@ -130,11 +158,8 @@ impl<H: Handler> Validation<H> {
         };
         // Another call may have listed them while this one waited for its turn.
         if turn.is_some() && shared.need(name) != Need::Nothing {
-            // Boxed, since it is rare and as large as the rest of the stack.
-            Box::pin(self.list(request, params.and_then(|params| params.get("_meta")))).await;
+            self.list(request, params.and_then(|params| params.get("_meta"))).await;
         }
-        drop(turn);
-        shared.catalog.read(|catalog| catalog.tool(name))
     }
 
     /// Has the tools listed, and takes note of how that went.
@@ -202,6 +227,22 @@ impl Shared {
     fn need(&self, tool: &str) -> Need {
         let now = clock::now();
         self.catalog.read(|catalog| catalog.need(tool, self.policy.refresh(), now))
+    }
+
+    /// Whether the tools have to be listed before a call of the one called `name` can be checked.
+    fn is_to_be_listed(&self, name: &str) -> bool {
+        !self.policy.needs_no_tools() && self.need(name) != Need::Nothing
+    }
+
+    /// Checks a call by what is known of its tool.
+    fn check_call(&self, call: &Call, params: Option<Json<'_>>) -> Result<Known, Refusal> {
+        let mut known = Known::default();
+        if let Some(name) = call.tool().filter(|_| !self.policy.needs_no_tools()) {
+            known.tool = self.catalog.read(|catalog| catalog.tool(name));
+            self.check_arguments(name, known.tool.as_deref(), params)?;
+        }
+        known.asked = call.method.is(Method::TOOLS_LIST).then(|| self.asked(call, params));
+        Ok(known)
     }
 
     fn asked(&self, call: &Call, params: Option<Json<'_>>) -> Asked {
@@ -305,13 +346,7 @@ impl Shared {
     }
 
     /// Learns from the answer, and checks a tool's result.
-    fn watch<B>(
-        self: &Arc<Self>,
-        answer: &mut Answer<B>,
-        call: &Arc<Call>,
-        tool: Option<Arc<Tool>>,
-        asked: Option<Asked>,
-    ) {
+    fn watch<B>(self: &Arc<Self>, answer: &mut Answer<B>, call: &Arc<Call>, Known { tool, asked }: Known) {
         if !answer.head().status.is_success() {
             return;
         }
