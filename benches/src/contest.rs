@@ -6,7 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::load::Load;
-use crate::process::{machine_cpu, own_cpu};
+use crate::process::{Cpu, machine_cpu, own_cpu};
 use crate::{Fault, Process, say};
 
 /// Somebody who takes calls.
@@ -39,7 +39,7 @@ impl Contestant {
         self
     }
 
-    fn cpu(&self) -> Duration {
+    fn cpu(&self) -> Cpu {
         self.process.as_ref().map(Process::cpu).unwrap_or_default()
     }
 }
@@ -61,6 +61,8 @@ pub struct Contest {
 pub(crate) struct Round {
     /// Microseconds of the proxy's CPU time for a call.
     pub(crate) cpu_micros: f64,
+    /// How many of them were not spent in the kernel.
+    pub(crate) user_micros: f64,
     pub(crate) calls_per_second: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -123,10 +125,11 @@ async fn turn(contestant: &Contestant, connections: usize, time: Duration) -> Re
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64;
     Ok(Round {
-        cpu_micros: proxy.as_secs_f64() * 1e6 / calls,
+        cpu_micros: proxy.all().as_secs_f64() * 1e6 / calls,
+        user_micros: proxy.user.as_secs_f64() * 1e6 / calls,
         calls_per_second: calls / called.time.as_secs_f64(),
         p50_ms: at(0.5),
         p99_ms: at(0.99),
-        others: all.saturating_sub(proxy + ours).as_secs_f64() / (called.time.as_secs_f64() * cores),
+        others: all.saturating_sub(proxy.all() + ours).as_secs_f64() / (called.time.as_secs_f64() * cores),
     })
 }

@@ -36,11 +36,14 @@ impl Process {
         Err(format!("{command:?} does not listen on {address}").into())
     }
 
-    /// User and system time of the process and its children so far.
-    pub(crate) fn cpu(&self) -> Duration {
+    /// What the process and its children have used so far.
+    pub(crate) fn cpu(&self) -> Cpu {
         let own = self.child.id();
         let pids = processes().filter(|(pid, stat)| *pid == own || stat.parent == own);
-        pids.map(|(_, stat)| stat.cpu).sum()
+        pids.fold(Cpu::default(), |sum, (_, stat)| Cpu {
+            user: sum.user + stat.cpu.user,
+            system: sum.system + stat.cpu.system,
+        })
     }
 
     fn signal(&self, signal: Signal) {
@@ -66,9 +69,30 @@ impl Drop for Process {
     }
 }
 
+/// CPU time, in the process's own code and in the kernel on its behalf.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cpu {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+}
+
+impl Cpu {
+    pub(crate) fn all(self) -> Duration {
+        self.user + self.system
+    }
+}
+
+impl std::ops::Sub for Cpu {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self { user: self.user - earlier.user, system: self.system - earlier.system }
+    }
+}
+
 /// CPU time of this process so far: load and node.
 pub(crate) fn own_cpu() -> Duration {
-    stat("self").map(|stat| stat.cpu).unwrap_or_default()
+    stat("self").map(|stat| stat.cpu.all()).unwrap_or_default()
 }
 
 /// CPU time that the whole machine has used so far, on all cores.
@@ -91,7 +115,7 @@ pub fn free_address() -> io::Result<SocketAddr> {
 
 struct Stat {
     parent: u32,
-    cpu: Duration,
+    cpu: Cpu,
 }
 
 fn processes() -> impl Iterator<Item = (u32, Stat)> {
@@ -108,7 +132,8 @@ fn stat(pid: &str) -> Option<Stat> {
     // The name may hold anything, but what follows its last parenthesis is the third field.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    Some(Stat { parent: u32::try_from(field(4)?).ok()?, cpu: ticks(field(14)? + field(15)?) })
+    let cpu = Cpu { user: ticks(field(14)?), system: ticks(field(15)?) };
+    Some(Stat { parent: u32::try_from(field(4)?).ok()?, cpu })
 }
 
 /// Linux reports in hundredths of a second, whatever it counts in.

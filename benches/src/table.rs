@@ -12,9 +12,9 @@ pub fn print(outcome: &Outcome, reference: &str) {
         let count = rounds.first().map_or(0, Vec::len);
         say(format_args!("\n{connections} connections, medians of {count} rounds (ratios: lowest to highest)\n"));
         say(format_args!(
-            "| | CPU s / 100k calls | / reference | calls/s | / reference | p50 ms | p99 ms | others' CPU |"
+            "| | CPU s / 100k calls | in its own code | / reference | calls/s | / reference | p50 ms | p99 ms | others' CPU |"
         ));
-        say(format_args!("| --- | --- | --- | --- | --- | --- | --- | --- |"));
+        say(format_args!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |"));
         let reference = reference.and_then(|index| rounds.get(index));
         for (name, rounds) in outcome.names.iter().zip(rounds) {
             row(name, rounds, reference.map_or(&[], Vec::as_slice));
@@ -32,10 +32,14 @@ fn row(name: &str, rounds: &[Round], reference: &[Round]) {
     };
     // A hundred thousand calls at so many microseconds each, in seconds.
     let cpu = of(|round| round.cpu_micros) / 10.0;
-    let (cpu, cpu_ratio) =
-        if cpu > 0.0 { (format!("{cpu:.2}"), against(|round| round.cpu_micros)) } else { ("-".into(), "-".into()) };
+    let user = of(|round| round.user_micros) / 10.0;
+    let [cpu, user, cpu_ratio] = if cpu > 0.0 {
+        [format!("{cpu:.2}"), format!("{user:.2}"), against(|round| round.cpu_micros)]
+    } else {
+        ["-"; 3].map(str::to_owned)
+    };
     say(format_args!(
-        "| {name} | {cpu} | {cpu_ratio} | {:.0} | {} | {:.2} | {:.2} | {:.0} % |",
+        "| {name} | {cpu} | {user} | {cpu_ratio} | {:.0} | {} | {:.2} | {:.2} | {:.0} % |",
         of(|round| round.calls_per_second),
         against(|round| round.calls_per_second),
         of(|round| round.p50_ms),

@@ -14,7 +14,8 @@ use crate::config::ToolPolicy;
 use crate::middleware::{Shared, clock};
 use crate::outcome::Outcome;
 
-type Word = Result<Permit, Shed>;
+/// What a caller is told that waited.
+pub(super) type Word = Result<Permit, Shed>;
 type Wake = oneshot::Sender<Word>;
 
 /// The one way into the queue. Clones share it.

@@ -1,12 +1,13 @@
 //! [`Queue`]: holds a place for each request from when it is sent to when its answer ends.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use futures_util::future::Either;
+use futures_util::future::{Either, ready};
 
-use super::gate::{Gate, Permit};
+use super::gate::{Gate, Permit, Word};
 use super::node_queue::{Shed, Why};
 use crate::call::Method;
 use crate::middleware::{Answer, Handler, McpRequest};
@@ -35,18 +36,19 @@ impl<H: Handler> Handler for Queue<H> {
         }
         match self.gate.enter(&request.call) {
             Ok(permit) => Either::Left(self.serve(request, permit)),
-            // Boxed, so that calls which find a place at once do not carry the waiting of others.
-            Err(came) => Either::Right(Either::Left(Box::pin(self.wait(request, came)))),
+            Err(came) => Either::Right(Either::Left(self.wait(&request, came).then(|word| match word {
+                Ok(permit) => Either::Left(self.serve(request, permit)),
+                Err(shed) => Either::Right(ready(Answer::refuse(&refusal(shed), &request.call))),
+            }))),
         }
     }
 }
 
 impl<H: Handler> Queue<H> {
-    async fn wait(&self, request: McpRequest, came: Instant) -> Answer<H::Body> {
-        match self.gate.wait(&request.call, request.deadline, came).await {
-            Ok(permit) => self.serve(request, permit).await,
-            Err(shed) => Answer::refuse(&refusal(shed), &request.call),
-        }
+    /// Boxed, so that calls which find a place at once do not carry the waiting of others.
+    fn wait(&self, request: &McpRequest, came: Instant) -> Pin<Box<dyn Future<Output = Word> + Send>> {
+        let (gate, call, deadline) = (self.gate.clone(), Arc::clone(&request.call), request.deadline);
+        Box::pin(async move { gate.wait(&call, deadline, came).await })
     }
 
     fn serve(&self, request: McpRequest, permit: Permit) -> impl Future<Output = Answer<H::Body>> + Send {
