@@ -82,7 +82,7 @@ there where waiting helps. Messages name tools, rules and limits, never argument
   `id: null`.
 - In a batch each member has its own refusal; if all have one, the status is that of the first.
 - A stream that breaks off before the answer ends with `upstream_failed` as its last event, under the status 200 that it began
-  with; but not where its events have ids, by which a client can resume it.
+  with; but not where its events have ids, by which a client of a revision up to 2025-11-25 can resume it.
 - Codes from 1001 to 1089 are those of erlmcp; they lie outside of the range that JSON-RPC reserves.
 - Each refusal counts in `mcp_guard_refusals_total{reason}`, `too_many_connections`, and `draining` of a new
   connection, once a connection.
