@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use mcp_guard::config::GuardConfig;
+use mcp_guard::rate_limit::KeyPart;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -88,6 +89,7 @@ impl Config {
         problems.extend(listener_problems(&spec));
         problems.extend(upstream_problem(&spec.upstreams));
         problems.extend(cost_problems(&spec.guard));
+        problems.extend(subject_problems(&spec.guard));
         if problems.is_empty() { Ok(Self(spec)) } else { Err(problems) }
     }
 
@@ -172,6 +174,24 @@ fn cost_problems(guard: &GuardConfig) -> Vec<(KeyPath, String)> {
     let path = |index| KeyPath::root().key("guard").key("tools").index(index).key("cost");
     let checks = guard.tools.iter().map(|tool| guard.rate_limits.check_costs(std::slice::from_ref(tool))).enumerate();
     checks.filter_map(|(index, check)| Some((path(index), check.err()?.to_string()))).collect()
+}
+
+/// Rules on who calls, which nothing in the sidecar knows: all callers would share one allowance.
+fn subject_problems(guard: &GuardConfig) -> Vec<(KeyPath, String)> {
+    let mut problems = Vec::new();
+    for (index, rule) in guard.rate_limits.as_slice().iter().enumerate() {
+        let path = KeyPath::root().key("guard").key("rate_limits").index(index);
+        if let Some(place) = rule.key().iter().position(|part| *part == KeyPart::Subject) {
+            let what =
+                "subject is not supported by this build yet, which does not know who calls: write client or session";
+            problems.push((path.key("key").index(place), what.into()));
+        }
+        if rule.call_match().subject.is_some() {
+            let what = "not supported by this build yet, which does not know who calls: leave it out";
+            problems.push((path.key("match").key("subject"), what.into()));
+        }
+    }
+    problems
 }
 
 fn upstream_problem(upstreams: &[Upstream]) -> Option<(KeyPath, String)> {
