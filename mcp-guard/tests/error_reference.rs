@@ -48,8 +48,8 @@ fn is_raised(reason: Reason) -> bool {
 }
 
 fn examples() -> [(&'static str, Revision, Refusal); 3] {
-    let limited = Refusal::new(Reason::RateLimited, "rule `per-client` allows 100/s with at most 100 at once");
-    let limited = limited.retry_after(Duration::from_micros(8_300)).with("rule", "per-client");
+    let limited = Refusal::new(Reason::RateLimited, "rule `per-tool` allows 50/s with at most 50 at once");
+    let limited = limited.retry_after(Duration::from_micros(18_300)).with("rule", "per-tool");
     let wrong = || Refusal::new(Reason::InvalidArguments, "`add`: at /b: type: number").with("pointer", "/b");
     [
         (
@@ -71,15 +71,18 @@ const HEAD: &str = "\
 
 <!-- Written from the table in mcp-guard/src/refusal.rs by mcp-guard/tests/error_reference.rs: UPDATE=1 cargo nextest run -p mcp-guard error_reference -->
 
-What the guard does not forward it answers. The body is a JSON-RPC error with the request's id; `error.data.guard` is the
-reason, which is stable and is what programs should look at. `error.data.retryAfterMs` and the header `Retry-After` are
-there where waiting helps. Messages name tools, rules and limits, never argument values.
+What the guard does not forward it answers. The body is a JSON-RPC error with the request's id, if that was read;
+`error.data.guard` is the reason, which is stable and is what programs should look at. `error.data.retryAfterMs` and the
+header `Retry-After` are there where waiting helps. Messages name tools, rules and limits, never argument values.
 
 - *HTTP*: where two are given, the first is for requests of revisions up to 2025-11-25 (so that SDKs raise a protocol error), the
   second for 2026-07-28, and for notifications of every revision.
 - `invalid_arguments` is a tool result with `isError` from 2025-11-25 on; its data is then in `result._meta[\"mcp-guard/refusal\"]`.
 - A refused notification has the status and no body. What has no id to answer (a response, GET, DELETE, what cannot be read) gets
   `id: null`.
+- What is refused before the body is read gets `id: null` too, also where it was a notification: all that the head is refused
+  for, `draining`, `memory_pressure`, `too_many_connections`, and `rate_limited` by a rule that looks at the client's address
+  alone, as the default rule `per-client` does.
 - In a batch each member has its own refusal; if all have one, the status is that of the first.
 - A stream that breaks off before the answer ends with `upstream_failed` as its last event, under the status 200 that it began
   with; but not where its events have ids, by which a client of a revision up to 2025-11-25 can resume it.
