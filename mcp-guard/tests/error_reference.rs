@@ -83,7 +83,8 @@ header `Retry-After` are there where waiting helps. Messages name tools, rules a
 - What is refused before the body is read gets `id: null` too, also where it was a notification: all that the head is refused
   for, `draining`, `memory_pressure`, `too_many_connections`, and `rate_limited` by a rule that looks at the client's address
   alone, as the default rule `per-client` does.
-- In a batch each member has its own refusal; if all have one, the status is that of the first.
+- In a batch each member has its own refusal. If no member was served, by the guard or by the node, the status, `WWW-Authenticate`
+  and `x-request-id` are those of the first, and `Retry-After` is the longest.
 - A stream that breaks off before the answer ends with `upstream_failed` as its last event, under the status 200 that it began
   with; but not where its events have ids, by which a client of a revision up to 2025-11-25 can resume it.
 - Codes from 1001 to 1089 are those of erlmcp; they lie outside of the range that JSON-RPC reserves.
