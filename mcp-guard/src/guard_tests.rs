@@ -3,13 +3,16 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{Request, Response};
-use http_body::Body;
-use http_body_util::{BodyExt, Full};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tower::{Service, ServiceExt, service_fn};
 
 use super::*;
+use crate::middleware::clock;
 
 type Upstream = Response<Full<Bytes>>;
 
@@ -59,4 +62,65 @@ async fn a_key_of_ones_own_tells_callers_apart() {
     for (key, expected) in [("ada", 200), ("bob", 200), ("ada", 429)] {
         assert_eq!(send(&guarded, post(&[("x-api-key", key)], &ping())).await.0, expected, "{key}");
     }
+}
+
+/// A node that answers with a head of its own, and then with nothing.
+fn stuck(
+    layer: &GuardLayer,
+    content_type: &'static str,
+) -> impl Service<
+    Request<Full<Bytes>>,
+    Response = Response<impl Body<Data = Bytes, Error: std::fmt::Debug>>,
+    Error = Infallible,
+> + Clone {
+    layer.layer(service_fn(move |_: Request<Full<Bytes>>| async move {
+        let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        Ok::<_, Infallible>(Response::builder().header("content-type", content_type).body(body).unwrap())
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_whatever_is_no_stream_must_have_ended_in_time() {
+    let layer = GuardLayer::new(GuardConfig::default()).call_timeout(Duration::from_secs(30));
+    let guarded = stuck(&layer, "text/plain");
+    let without_body = |method| {
+        let request = Request::builder().method(method).uri("/mcp").header("host", "localhost");
+        request.header("accept", "text/event-stream").body(Full::default()).unwrap()
+    };
+    let notification = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    let response = json!({"jsonrpc": "2.0", "id": 1, "result": {}});
+    for request in [post(&[], &notification), post(&[], &response), without_body("DELETE"), without_body("GET")] {
+        let start = clock::now();
+        assert_eq!(send(&guarded, request).await.0, 504);
+        assert_eq!(clock::now() - start, Duration::from_secs(30));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_a_client_opened_stays_open() {
+    let layer = GuardLayer::new(GuardConfig::default()).call_timeout(Duration::from_secs(30));
+    let request = Request::get("/mcp").header("host", "localhost").body(Full::default()).unwrap();
+    let response = stuck(&layer, "text/event-stream").oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut body = std::pin::pin!(response.into_body());
+    assert!(timeout(Duration::from_secs(3600), body.frame()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_place_does_not_eat_the_time_of_a_call() {
+    let layer = GuardLayer::new(config(json!({
+        "queue": {"concurrency": 1, "adaptive": false, "max_wait": "10s", "target_delay": "10s"},
+        "tools": [{"name": "slow", "timeout": "3s"}],
+        "validation": {"arguments": "off", "results": "off"},
+    })));
+    let guarded = layer.layer(service_fn(async |request| {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        result(&asked(&request), &json!({"content": []}))
+    }));
+    let slow = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "slow", "arguments": {}}});
+    let start = clock::now();
+    let answers = futures_util::future::join_all((0..3).map(|_| send(&guarded, post(&[], &slow)))).await;
+    // The last one waited for 4 s and ran for 2 s, within 3 s.
+    assert!(answers.iter().all(|(status, body)| *status == 200 && body["result"].is_object()), "{answers:?}");
+    assert_eq!(clock::now() - start, Duration::from_secs(6));
 }

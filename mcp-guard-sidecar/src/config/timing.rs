@@ -21,7 +21,7 @@ pub struct Timeouts(TimeoutsSpec);
 struct TimeoutsSpec {
     /// Until a new connection stands.
     connect: Span,
-    /// From the end of the request to the first byte of the answer.
+    /// From the end of the request to the first byte of the answer; where that is no stream, to its end.
     first_byte: Span,
     /// How long an unused connection is kept.
     idle: Span,
@@ -96,7 +96,7 @@ impl Timeouts {
         self.0.connect.0
     }
 
-    /// From the end of the request to the first byte of the answer.
+    /// From the end of the request to the first byte of the answer; where that is no stream, to its end.
     pub fn first_byte(&self) -> Duration {
         self.0.first_byte.0
     }
