@@ -128,6 +128,14 @@ impl GuardLayer {
         self
     }
 
+    /// Forgets what is known of the tools, since calls go to another node now: the next one has them listed again.
+    ///
+    /// For a host that knows when its node was replaced, or came back after it was gone. What the node itself says
+    /// (`list_changed`, another `serverInfo`) is noticed without that.
+    pub fn forget_tools(&self) {
+        self.shared.validation.catalog().forget();
+    }
+
     /// What must hold before a message reaches the concerns.
     fn settings(&self) -> Settings {
         let limits = self.shared.config.limits.clone();

@@ -1,6 +1,7 @@
 //! What only all concerns together show, around a node of the test's own.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use tower::{Service, ServiceExt, service_fn};
 
 use super::*;
+use crate::call::Method;
 use crate::middleware::clock;
 
 type Upstream = Response<Full<Bytes>>;
@@ -123,4 +125,29 @@ async fn waiting_for_a_place_does_not_eat_the_time_of_a_call() {
     // The last one waited for 4 s and ran for 2 s, within 3 s.
     assert!(answers.iter().all(|(status, body)| *status == 200 && body["result"].is_object()), "{answers:?}");
     assert_eq!(clock::now() - start, Duration::from_secs(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tools_that_were_forgotten_are_listed_again_before_the_next_call() {
+    let lists = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&lists);
+    let layer = GuardLayer::new(GuardConfig::default());
+    let guarded = layer.layer(service_fn(move |request: Request<Full<Bytes>>| {
+        let counted = Arc::clone(&counted);
+        async move {
+            let call = asked(&request);
+            if call.method.is(Method::TOOLS_LIST) {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+            result(&call, &json!({"content": [], "tools": [{"name": "echo", "inputSchema": {"type": "object"}}]}))
+        }
+    }));
+    let echo = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo", "arguments": {}}});
+    let listed = async || {
+        assert_eq!(send(&guarded, post(&[], &echo)).await.0, 200);
+        lists.load(Ordering::SeqCst)
+    };
+    assert_eq!((listed().await, listed().await), (1, 1));
+    layer.forget_tools();
+    assert_eq!(listed().await, 2);
 }

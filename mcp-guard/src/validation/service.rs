@@ -18,7 +18,7 @@ use super::page::Page;
 use super::policy::{Mode, ValidationPolicy};
 use super::schema::Schema;
 use super::violation::Violation;
-use super::{fetch, metrics, results};
+use super::{fetch, introduction, metrics, results};
 use crate::call::{Call, Kind, Method};
 use crate::middleware::{Answer, Handler, McpRequest, clock};
 use crate::refusal::{Reason, Refusal};
@@ -305,6 +305,15 @@ impl Shared {
             answer.on_message(move |message| {
                 if results::is_list_changed(message) {
                     catalog.write(Catalog::changed);
+                }
+                None
+            });
+        }
+        if call.method.is(Method::INITIALIZE) {
+            let (catalog, call) = (self.catalog.clone(), Arc::clone(call));
+            answer.on_message(move |message| {
+                if let Some(server) = results::result_of(message, &call).and_then(introduction::server_info) {
+                    catalog.write(|catalog| catalog.introduced(server));
                 }
                 None
             });
