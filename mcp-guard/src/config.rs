@@ -99,7 +99,7 @@ struct LimitsSpec {
     body: ByteSize,
     /// Largest answer, and largest event of a stream.
     response: ByteSize,
-    /// Deepest nesting of arrays and objects in a request.
+    /// Deepest nesting of arrays and objects in a request, 1 to 120.
     json_depth: u32,
     /// Most messages in a batch.
     batch: NonZeroUsize,

@@ -14,6 +14,7 @@ use tower::{Service, ServiceExt, service_fn};
 
 use super::*;
 use crate::call::Method;
+use crate::limits::JSON_DEPTH_MAX;
 use crate::middleware::clock;
 
 type Upstream = Response<Full<Bytes>>;
@@ -150,4 +151,26 @@ async fn tools_that_were_forgotten_are_listed_again_before_the_next_call() {
     assert_eq!((listed().await, listed().await), (1, 1));
     layer.forget_tools();
     assert_eq!(listed().await, 2);
+}
+
+/// serde_json gives up at 128 levels with an error of its own.
+#[tokio::test(start_paused = true)]
+async fn what_is_as_deep_as_can_be_configured_is_read_and_one_level_more_is_refused_as_too_deep() {
+    let layer = GuardLayer::new(config(json!({"limits": {"json_depth": JSON_DEPTH_MAX}})));
+    let guarded = layer.layer(service_fn(async |request| result(&asked(&request), &json!({"content": []}))));
+    for (depth, expected) in [(JSON_DEPTH_MAX, 200), (JSON_DEPTH_MAX + 1, 400)] {
+        // The message, its params and its arguments are three levels.
+        let deep = (0..depth - 3).fold(json!(1), |inside, _| json!([inside]));
+        let params = json!({"name": "echo", "arguments": {"a": deep}});
+        let (status, body) =
+            send(&guarded, post(&[], &json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})))
+                .await;
+        assert_eq!(status, expected, "{body}");
+        assert_eq!(
+            body["error"]["message"].as_str().is_some_and(|text| text.contains("deep")),
+            expected == 400,
+            "{body}"
+        );
+        assert_eq!(body["result"].is_object(), expected == 200, "{body}");
+    }
 }

@@ -12,5 +12,6 @@ pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 /// The longest session id in bytes. Servers use UUIDs or JWTs; 8 KiB is what a header may hold anyway.
 pub const SESSION_BYTES_MAX: usize = 1024;
 
-/// The deepest nesting of JSON that may be configured: what a recursive reader of 64 KiB of stack still survives.
-pub const JSON_DEPTH_MAX: u32 = 512;
+/// The deepest nesting of JSON that may be configured: a little below the 128 levels of serde_json, so that what is refused is
+/// always refused as too deep, and what is let in can be read.
+pub const JSON_DEPTH_MAX: u32 = 120;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcp_guard::config::GuardConfig;
 use mcp_guard::rate_limit::KeyPart;
+use mcp_guard::units::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use super::listener::{Admin, Listener};
 use super::redact::redact;
 use super::shutdown::Shutdown;
 use super::telemetry::TelemetryConfig;
-use super::upstream::Upstream;
+use super::upstream::{Target, Upstream};
 
 /// Everything that the sidecar can be told. It is valid, also across its sections.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -88,6 +89,7 @@ impl Config {
         let mut problems = Vec::new();
         problems.extend(listener_problems(&spec));
         problems.extend(upstream_problem(&spec.upstreams));
+        problems.extend(start_problems(&spec.upstreams));
         problems.extend(cost_problems(&spec.guard));
         problems.extend(subject_problems(&spec.guard));
         if problems.is_empty() { Ok(Self(spec)) } else { Err(problems) }
@@ -167,6 +169,24 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let takes = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
     let is_same = one.ip() == other.ip() || takes(one.ip(), other.ip()) || takes(other.ip(), one.ip());
     is_same && one.port() == other.port() && one.port() != 0
+}
+
+/// Children that have longer to start than any call may take, `initialize` among them.
+fn start_problems(upstreams: &[Upstream]) -> Vec<(KeyPath, String)> {
+    let mut problems = Vec::new();
+    for (index, upstream) in upstreams.iter().enumerate() {
+        let Target::Stdio { process, .. } = &upstream.target else { continue };
+        let first_byte = upstream.timeouts.first_byte();
+        if let Some(start) = process.start_timeout().filter(|start| *start > first_byte) {
+            let path = KeyPath::root().key("upstreams").index(index).key("process").key("start_timeout");
+            let (start, first_byte) = (Span(start), Span(first_byte));
+            let what = format!(
+                "is {start}, longer than timeouts.first_byte, which ends the call before: at most {first_byte} is allowed"
+            );
+            problems.push((path, what));
+        }
+    }
+    problems
 }
 
 /// Tools whose calls cost more than a rate limit ever allows, each by itself.

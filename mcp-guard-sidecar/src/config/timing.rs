@@ -40,7 +40,8 @@ pub struct Health(HealthSpec);
 struct HealthSpec {
     /// From one check to the next.
     interval: Span,
-    /// How long a check may take; at most `interval`.
+    /// How long a check may take, at most `interval`: a connect, or the ping to a child that was started for that and has
+    /// answered `initialize` within `process.start_timeout`.
     timeout: Span,
     /// How many checks in a row must fail until the node counts as unhealthy.
     unhealthy_after: NonZeroU32,

@@ -37,6 +37,7 @@ mod registry;
 mod service;
 mod session;
 mod spawner;
+mod vitals;
 
 pub use body::StdioBody;
 pub use options::StdioOptions;
