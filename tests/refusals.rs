@@ -95,6 +95,22 @@ fn what_is_wrong_with_the_head_is_refused() {
 }
 
 #[test]
+fn a_head_that_is_too_large_is_refused_and_one_at_the_bounds_is_not() {
+    let (guard, upstream) = guarded(json!({}));
+    let reply = |headers: &[(&str, &str)]| send(guard.listen, headers, request(1, "ping", json!({})).to_string());
+    // With `host`, `connection`, `content-length` and the three of `send`.
+    let many = |count: usize| (6..count).map(|at| format!("x-{at}")).collect::<Vec<_>>();
+    let of = |names: &[String]| reply(&names.iter().map(|name| (name.as_str(), "1")).collect::<Vec<_>>());
+    assert_eq!(of(&many(100)).status, 200);
+    assert_refused(&of(&many(101)), "headers_too_large", 431, 1025, NONE);
+    let large = "x".repeat((16 << 10) - "x-1".len());
+    assert_eq!(reply(&[("x-1", &large)]).status, 200);
+    assert_refused(&reply(&[("x-11", &large)]), "headers_too_large", 431, 1025, NONE);
+    assert_refused(&reply(&[("x-1", large.as_str()); 4]), "headers_too_large", 431, 1025, NONE);
+    assert_eq!(upstream.seen().len(), 2);
+}
+
+#[test]
 fn headers_of_the_stateless_revision_must_say_what_the_body_says() {
     let (guard, _upstream) = guarded(json!({}));
     let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}});

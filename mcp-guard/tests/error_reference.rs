@@ -129,6 +129,10 @@ fn advice(reason: Reason) -> &'static str {
         Reason::InvalidHeader => {
             "A header twice that may come once, no `Host`, two framings, a session id that is none."
         }
+        Reason::HeadersTooLarge => {
+            "More than 100 header fields, 16 KiB in one or 64 KiB in all, names and values. Mostly cookies. Far above that (128 \
+             fields, 128 KiB) the status comes alone, and the connection ends."
+        }
         Reason::NotFound => "MCP is served at the listener's `path`.",
         Reason::MethodNotAllowed => "POST, GET or DELETE.",
         Reason::RequestTimeout => "The body took longer than `limits.body_timeout`.",
