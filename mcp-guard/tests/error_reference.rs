@@ -154,7 +154,8 @@ fn advice(reason: Reason) -> &'static str {
             "The node, or this tool, failed too often. `Retry-After` says when the next call may try it."
         }
         Reason::UpstreamUnavailable => {
-            "Nothing was sent: no connection, all of them in use, or a child that does not start or read. Safe to send again."
+            "Nothing was sent (no connection, all of them in use, a child that does not start or read), or a child died before it \
+             answered `initialize` and nothing is left of it. Safe to send again."
         }
         Reason::UpstreamFailed => {
             "The connection or the child broke after something was sent, or the answer was too large: the call may have run."

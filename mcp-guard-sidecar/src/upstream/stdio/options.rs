@@ -39,7 +39,8 @@ pub struct StdioOptions {
     /// Most CPU time of a child in seconds; default: no limit. Needs `launcher`.
     pub cpu_seconds: Option<u64>,
     /// The `mcp-guard` binary (`/proc/self/exe` where that is what runs), by whose `exec-node` children are started.
-    /// Without it children outlive a guard that is killed, unless they end with their input.
+    /// Without it children outlive a guard that is killed, unless they end with their input; what children started does so
+    /// with it too.
     pub launcher: Option<PathBuf>,
     /// Which known quirks the node has.
     pub profile: Profile,
