@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use mcp_guard_tests::peers::skip_unless;
 use mcp_guard_tests::{Guard, patiently};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");
@@ -20,8 +21,7 @@ fn run(printed: &str, name: &str) -> String {
 
 #[test]
 fn each_line_shows_its_protection() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        println!("skipped: curl is not installed");
+    if !skip_unless(Command::new("curl").arg("--version").output().is_ok(), "curl is installed") {
         return;
     }
     let (guard, printed) = Guard::demo(PROGRAM);

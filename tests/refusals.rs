@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");
 
+/// The id of a refusal of what was not read, or has none.
+const NONE: Value = Value::Null;
+
 /// A guard with `guard` as its section of that name, in front of an upstream of the test's own.
 fn guarded(guard: Value) -> (Guard, Upstream) {
     let upstream = Upstream::start();
@@ -13,13 +16,13 @@ fn guarded(guard: Value) -> (Guard, Upstream) {
     (Guard::with_config(PROGRAM, &config.to_string()), upstream)
 }
 
-/// Asserts what every refusal of a request has in common.
+/// Asserts what every refusal has in common: `id` is the request's, or null where that was not read.
 #[track_caller]
-fn assert_refused(reply: &Reply, reason: &str, status: u16, code: i64) {
+fn assert_refused(reply: &Reply, reason: &str, status: u16, code: i64, id: impl Into<Value>) {
     assert_eq!(reply.reason().as_deref(), Some(reason), "{}", reply.text());
     assert_eq!(reply.status, status, "{reason}");
     let body = reply.json();
-    assert_eq!(body["jsonrpc"], "2.0");
+    assert_eq!((&body["jsonrpc"], body.get("id")), (&json!("2.0"), Some(&id.into())), "{}", reply.text());
     assert_eq!(body["error"]["code"], code, "{reason}");
     assert!(body["error"]["message"].as_str().is_some_and(|message| !message.is_empty()));
     assert_eq!(reply.header("content-type"), Some("application/json"));
@@ -39,17 +42,23 @@ fn assert_wait(reply: &Reply) {
 fn what_is_wrong_with_the_body_is_refused_and_nothing_reaches_the_node() {
     let (guard, upstream) = guarded(json!({"limits": {"body": "1KiB"}}));
     let post = |body: &[u8]| send(guard.listen, &[], body);
-    assert_refused(&post(b"{nonsense"), "parse_error", 400, -32700);
-    assert_refused(&post(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}"), "parse_error", 400, -32700);
+    assert_refused(&post(b"{nonsense"), "parse_error", 400, -32700, NONE);
+    assert_refused(&post(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}"), "parse_error", 400, -32700, NONE);
     let deep = [b"[".repeat(300), b"]".repeat(300)].concat();
-    assert_refused(&post(&deep), "parse_error", 400, -32700);
-    assert_refused(&post(br#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#), "invalid_request", 400, -32600);
-    assert_refused(&post(br#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"x"}"#), "invalid_request", 400, -32600);
-    assert_refused(&post(br#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#), "invalid_request", 400, -32600);
+    assert_refused(&post(&deep), "parse_error", 400, -32700, NONE);
+    assert_refused(&post(br#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#), "invalid_request", 400, -32600, NONE);
+    assert_refused(
+        &post(br#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"x"}"#),
+        "invalid_request",
+        400,
+        -32600,
+        NONE,
+    );
+    assert_refused(&post(br#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#), "invalid_request", 400, -32600, NONE);
     let batch = br#"[{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}]"#;
     let reply = send(guard.listen, &[("mcp-protocol-version", "2025-03-26")], batch);
-    assert_refused(&reply, "invalid_request", 400, -32600);
-    assert_refused(&post(&[b' '; 1025]), "payload_too_large", 413, 1068);
+    assert_refused(&reply, "invalid_request", 400, -32600, NONE);
+    assert_refused(&post(&[b' '; 1025]), "payload_too_large", 413, 1068, NONE);
     assert_eq!(upstream.seen().len(), 0);
 }
 
@@ -59,25 +68,46 @@ fn what_is_wrong_with_the_head_is_refused() {
     let ping = request(1, "ping", json!({})).to_string();
     let json = ("content-type", "application/json");
     let to = |method, path, headers: &[(&str, &str)]| send_to(guard.listen, method, path, headers, &ping);
-    assert_refused(&to("POST", "/other", &[json]), "not_found", 404, 1046);
+    assert_refused(&to("POST", "/other", &[json]), "not_found", 404, 1046, NONE);
     let reply = to("PUT", "/mcp", &[json]);
-    assert_refused(&reply, "method_not_allowed", 405, 1025);
+    assert_refused(&reply, "method_not_allowed", 405, 1025, NONE);
     assert_eq!(reply.header("allow"), Some("GET, POST, DELETE"));
-    assert_refused(&to("POST", "/mcp", &[("content-type", "text/plain")]), "unsupported_media_type", 415, 1024);
-    assert_refused(&to("POST", "/mcp", &[json, ("accept", "text/html")]), "not_acceptable", 406, 1025);
-    assert_refused(&to("GET", "/mcp", &[("accept", "application/json")]), "not_acceptable", 406, 1025);
-    assert_refused(&to("POST", "/mcp", &[json, ("origin", "http://evil.example")]), "origin_not_allowed", 403, 1014);
-    assert_refused(&to("POST", "/mcp", &[json, ("mcp-session-id", "a b")]), "invalid_header", 400, 1025);
+    assert_refused(&to("POST", "/mcp", &[("content-type", "text/plain")]), "unsupported_media_type", 415, 1024, NONE);
+    assert_refused(&to("POST", "/mcp", &[json, ("accept", "text/html")]), "not_acceptable", 406, 1025, NONE);
+    assert_refused(&to("GET", "/mcp", &[("accept", "application/json")]), "not_acceptable", 406, 1025, NONE);
+    assert_refused(
+        &to("POST", "/mcp", &[json, ("origin", "http://evil.example")]),
+        "origin_not_allowed",
+        403,
+        1014,
+        NONE,
+    );
+    assert_refused(&to("POST", "/mcp", &[json, ("mcp-session-id", "a b")]), "invalid_header", 400, 1025, NONE);
     let reply = to("POST", "/mcp", &[json, ("mcp-protocol-version", "1999-01-01")]);
-    assert_refused(&reply, "unsupported_version", 400, -32022);
+    assert_refused(&reply, "unsupported_version", 400, -32022, 1);
     assert_eq!(reply.json()["error"]["data"]["requested"], "1999-01-01");
-    assert_eq!(reply.json()["id"], 1);
     let evil = format!(
         "POST /mcp HTTP/1.1\r\nhost: evil.example\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{ping}",
         ping.len()
     );
-    assert_refused(&raw(guard.listen, evil.as_bytes()).unwrap(), "host_not_allowed", 403, 1014);
+    assert_refused(&raw(guard.listen, evil.as_bytes()).unwrap(), "host_not_allowed", 403, 1014, NONE);
     assert_eq!(upstream.seen().len(), 0);
+}
+
+#[test]
+fn a_head_that_is_too_large_is_refused_and_one_at_the_bounds_is_not() {
+    let (guard, upstream) = guarded(json!({}));
+    let reply = |headers: &[(&str, &str)]| send(guard.listen, headers, request(1, "ping", json!({})).to_string());
+    // With `host`, `connection`, `content-length` and the three of `send`.
+    let many = |count: usize| (6..count).map(|at| format!("x-{at}")).collect::<Vec<_>>();
+    let of = |names: &[String]| reply(&names.iter().map(|name| (name.as_str(), "1")).collect::<Vec<_>>());
+    assert_eq!(of(&many(100)).status, 200);
+    assert_refused(&of(&many(101)), "headers_too_large", 431, 1025, NONE);
+    let large = "x".repeat((16 << 10) - "x-1".len());
+    assert_eq!(reply(&[("x-1", &large)]).status, 200);
+    assert_refused(&reply(&[("x-11", &large)]), "headers_too_large", 431, 1025, NONE);
+    assert_refused(&reply(&[("x-1", large.as_str()); 4]), "headers_too_large", 431, 1025, NONE);
+    assert_eq!(upstream.seen().len(), 2);
 }
 
 #[test]
@@ -87,30 +117,30 @@ fn headers_of_the_stateless_revision_must_say_what_the_body_says() {
     let list = request(1, "tools/list", json!({"_meta": meta})).to_string();
     let version = ("mcp-protocol-version", "2026-07-28");
     let reply = send(guard.listen, &[version, ("mcp-method", "tools/call")], &list);
-    assert_refused(&reply, "header_mismatch", 400, -32020);
+    assert_refused(&reply, "header_mismatch", 400, -32020, 1);
     let reply = send(guard.listen, &[version, ("mcp-method", "tools/list")], &list);
     assert_eq!(reply.status, 200);
     let future = json!({"io.modelcontextprotocol/protocolVersion": "v999.0.0", "io.modelcontextprotocol/clientCapabilities": {}});
     let discover = request(4, "server/discover", json!({"_meta": future})).to_string();
     let reply = send(guard.listen, &[version, ("mcp-method", "server/discover")], discover);
-    assert_refused(&reply, "header_mismatch", 400, -32020);
+    assert_refused(&reply, "header_mismatch", 400, -32020, 4);
     let unknown = request(2, "ping", json!({"_meta": meta})).to_string();
     let reply = send(guard.listen, &[version, ("mcp-method", "ping")], unknown);
-    assert_refused(&reply, "method_not_found", 404, -32601);
+    assert_refused(&reply, "method_not_found", 404, -32601, 2);
     let no_name = request(3, "tools/call", json!({"_meta": meta})).to_string();
     let reply = send(guard.listen, &[version, ("mcp-method", "tools/call")], no_name);
-    assert_refused(&reply, "invalid_params", 400, -32602);
+    assert_refused(&reply, "invalid_params", 400, -32602, 3);
 }
 
 #[test]
 fn params_and_arguments_are_refused_as_the_revision_has_it() {
     let (guard, upstream) = guarded(json!({}));
     let no_params = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call"}).to_string();
-    assert_refused(&send(guard.listen, &[], no_params), "invalid_params", 200, -32602);
+    assert_refused(&send(guard.listen, &[], no_params), "invalid_params", 200, -32602, 1);
     let older = [("mcp-protocol-version", "2025-06-18")];
     let bad = call_tool(2, "add", json!({"a": 1, "b": "not a number, but a secret"})).to_string();
     let reply = send(guard.listen, &older, &bad);
-    assert_refused(&reply, "invalid_arguments", 200, -32602);
+    assert_refused(&reply, "invalid_arguments", 200, -32602, 2);
     assert!(!reply.text().contains("secret"));
     let reply = send(guard.listen, &[], &bad);
     assert_eq!((reply.status, reply.reason().as_deref()), (200, Some("invalid_arguments")), "{}", reply.text());
@@ -138,12 +168,26 @@ fn a_spent_allowance_is_refused_with_the_exact_wait() {
         assert_eq!(send(guard.listen, &[], &call).status, 200);
     }
     let reply = send(guard.listen, &[], &call);
-    assert_refused(&reply, "rate_limited", 429, 1056);
+    assert_refused(&reply, "rate_limited", 429, 1056, 1);
     assert_wait(&reply);
     assert!(reply.json()["error"]["data"]["retryAfterMs"].as_u64().unwrap() > 8_000);
     assert!(reply.header("ratelimit").is_some_and(|value| value.contains("tight")));
     assert_eq!(upstream.calls(), 2);
     assert_eq!(guard.metric("mcp_guard_refusals_total{reason=\"rate_limited\"}"), 1.0);
+}
+
+/// A refused body is not read, so its id is not known.
+#[test]
+fn a_rule_on_the_client_alone_refuses_before_the_body_has_come() {
+    let (guard, upstream) = guarded(json!({"rate_limits": [{"name": "per-client", "key": ["client"], "rate": "1/h"}]}));
+    let ping = request(7, "ping", json!({})).to_string();
+    assert_eq!(send(guard.listen, &[], &ping).status, 200);
+    let reply = send(guard.listen, &[], &ping);
+    assert_refused(&reply, "rate_limited", 429, 1056, NONE);
+    assert_wait(&reply);
+    let unsent = "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\nconnection: close\r\n\r\n";
+    assert_refused(&raw(guard.listen, unsent.as_bytes()).unwrap(), "rate_limited", 429, 1056, NONE);
+    assert_eq!(upstream.seen().len(), 1);
 }
 
 #[test]
@@ -157,10 +201,10 @@ fn a_full_queue_and_a_long_wait_are_refused() {
         let second = scope.spawn(|| send(guard.listen, &[], &hold));
         mcp_guard_tests::patiently("the second waits", || guard.metric("mcp_guard_queue_depth") == 1.0);
         let third = send(guard.listen, &[], &hold);
-        assert_refused(&third, "queue_full", 503, 1005);
+        assert_refused(&third, "queue_full", 503, 1005, 1);
         assert_wait(&third);
         let second = second.join().unwrap();
-        assert_refused(&second, "queue_timeout", 503, 1005);
+        assert_refused(&second, "queue_timeout", 503, 1005, 1);
         assert_wait(&second);
         upstream.release(1);
         assert_eq!(first.join().unwrap().status, 200);
@@ -172,10 +216,10 @@ fn an_upstream_that_breaks_off_is_told_and_then_spared() {
     let (guard, upstream) = guarded(json!({"breaker": {"consecutive_failures": 3, "open": "30s"}}));
     let broken = call_tool(1, "broken", json!({})).to_string();
     for _ in 0..3 {
-        assert_refused(&send(guard.listen, &[], &broken), "upstream_failed", 502, 1067);
+        assert_refused(&send(guard.listen, &[], &broken), "upstream_failed", 502, 1067, 1);
     }
     let reply = send(guard.listen, &[], &broken);
-    assert_refused(&reply, "breaker_open", 503, 1086);
+    assert_refused(&reply, "breaker_open", 503, 1086, 1);
     assert_wait(&reply);
     assert_eq!(upstream.calls(), 3, "a call that may have run is not repeated, one that is refused not sent");
 }
@@ -194,7 +238,7 @@ fn an_upstream_that_is_not_there_is_told_with_a_wait() {
     let (guard, upstream) = guarded(json!({"retry": {"attempts": 1}}));
     drop(upstream);
     let reply = send(guard.listen, &[], request(1, "ping", json!({})).to_string());
-    assert_refused(&reply, "upstream_unavailable", 503, 1078);
+    assert_refused(&reply, "upstream_unavailable", 503, 1078, 1);
     assert_wait(&reply);
 }
 
@@ -202,7 +246,7 @@ fn an_upstream_that_is_not_there_is_told_with_a_wait() {
 fn a_call_that_takes_too_long_is_told() {
     let (guard, _upstream) = guarded(json!({"tools": [{"name": "hold", "timeout": "50ms"}]}));
     let reply = send(guard.listen, &[], call_tool(1, "hold", json!({})).to_string());
-    assert_refused(&reply, "deadline_exceeded", 504, 1069);
+    assert_refused(&reply, "deadline_exceeded", 504, 1069, 1);
 }
 
 #[test]
@@ -212,7 +256,7 @@ fn a_body_that_comes_too_slowly_is_refused() {
         "POST /mcp HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{{",
         guard.listen
     );
-    assert_refused(&raw(guard.listen, head.as_bytes()).unwrap(), "request_timeout", 408, 1069);
+    assert_refused(&raw(guard.listen, head.as_bytes()).unwrap(), "request_timeout", 408, 1069, NONE);
 }
 
 #[test]
@@ -222,7 +266,7 @@ fn a_connection_too_many_is_told_so() {
     let held: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(guard.listen).unwrap()).collect();
     mcp_guard_tests::patiently("both are counted", || guard.metric("mcp_guard_connections") == 2.0);
     let reply = send(guard.listen, &[], request(1, "ping", json!({})).to_string());
-    assert_refused(&reply, "too_many_connections", 429, 1060);
+    assert_refused(&reply, "too_many_connections", 429, 1060, NONE);
     assert_wait(&reply);
     drop(held);
     mcp_guard_tests::patiently("the places are free again", || guard.metric("mcp_guard_connections") == 0.0);
@@ -240,7 +284,7 @@ fn a_draining_guard_finishes_what_it_accepted_and_turns_new_calls_away() {
         guard.signal("TERM");
         mcp_guard_tests::patiently("it is not ready", || guard.get("/readyz").is_some_and(|reply| reply.status == 503));
         let reply = send(listen, &[], request(2, "ping", json!({})).to_string());
-        assert_refused(&reply, "draining", 503, 1077);
+        assert_refused(&reply, "draining", 503, 1077, NONE);
         assert_wait(&reply);
         upstream.release(1);
         assert_eq!(held.join().unwrap().status, 200, "what was accepted is answered");

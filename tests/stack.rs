@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use mcp_guard_tests::upstream::{Message, Upstream, broken, events, rpc};
-use mcp_guard_tests::{Guard, Reply, Wire, call_tool, patiently, request, send};
+use mcp_guard_tests::{Guard, Reply, Wire, call_tool, free_address, patiently, request, send};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");
@@ -126,6 +126,28 @@ fn a_change_that_is_announced_on_the_servers_own_stream_is_learned() {
     assert_eq!(wire.head().status, 200);
     events.send(&list_changed());
     assert!(wire.chunk().is_some());
+    wait_for_change(&guard);
+    assert_wants(&guard, "y", "x");
+}
+
+#[test]
+fn a_node_that_was_gone_is_asked_for_its_tools_anew() {
+    let address = free_address();
+    let node = |axis: &'static str| {
+        Upstream::scripted_at(address, move |message| {
+            (message.method() == "tools/list").then(|| rpc(&message.result(tools(axis))))
+        })
+    };
+    let old = node("x");
+    let health = json!({"interval": "20ms", "timeout": "20ms", "unhealthy_after": 1, "healthy_after": 1});
+    let config = json!({"version": 1, "upstreams": [{"url": old.url(), "health": health}]});
+    let guard = Guard::with_config(PROGRAM, &config.to_string());
+    assert_wants(&guard, "x", "y");
+    let is_ready = |status| guard.get("/readyz").is_some_and(|reply| reply.status == status);
+    drop(old);
+    patiently("it is gone", || is_ready(503));
+    let _new = node("y");
+    patiently("another is there", || is_ready(200));
     wait_for_change(&guard);
     assert_wants(&guard, "y", "x");
 }

@@ -1,9 +1,10 @@
-//! Which connections are let in: caps over all, for each client address, and for those that are turned away.
+//! Which connections are let in: caps over all, for each client, and for those that are turned away.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mcp_guard::rate_limit::network;
 use mcp_guard::refusal::Reason;
 use metrics::{counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -36,7 +37,8 @@ pub(crate) enum Place {
 pub(crate) const TURNED_AWAY_MAX: usize = 64;
 
 impl Connections {
-    /// At most `max` connections, `per_client_max` of one address. The table of addresses is bounded by `max` too.
+    /// At most `max` connections, `per_client_max` of one client, which is who it is for rate limits: an IPv4 address, or an
+    /// IPv6 network. The table of clients is bounded by `max` too.
     pub fn new(drain: Drain, max: usize, per_client_max: usize) -> Self {
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
         Self { counts: Arc::default(), turned_away, drain, max, per_client_max }
@@ -64,6 +66,7 @@ impl Connections {
     }
 
     fn admit(&self, client: IpAddr) -> Option<Admission> {
+        let client = network(client);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock, so that two cores do not share the last place.
         if self.drain.connections() >= self.max {
@@ -118,6 +121,18 @@ mod tests {
         assert!(matches!(connections.place(CLIENT), Place::Closed));
         drop((served, away));
         assert!(matches!(connections.place(CLIENT), Place::Served(_)));
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_client() {
+        let connections = Connections::new(Drain::default(), 10, 1);
+        let place = |address: &str| connections.place(address.parse().unwrap());
+        let held = place("2001:db8::1");
+        assert!(matches!(held, Place::Served(_)));
+        assert!(matches!(place("2001:db8::ffff:1"), Place::TurnedAway(..)));
+        assert!(matches!(place("2001:db8:0:1::1"), Place::Served(_)));
+        drop(held);
+        assert!(matches!(place("2001:db8::ffff:1"), Place::Served(_)));
     }
 
     #[test]

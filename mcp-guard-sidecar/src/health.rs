@@ -40,8 +40,8 @@ impl Health {
         Self { node: node.into(), unhealthy_after, healthy_after, state: Mutex::new(state) }
     }
 
-    /// Takes note of a probe.
-    pub fn probed(&self, result: Result<(), String>) {
+    /// Takes note of a probe. True if by this one a node is well again that was not any more.
+    pub fn probed(&self, result: Result<(), String>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let good = result.is_ok();
         state.why = result.err().unwrap_or_else(|| "reachable".into());
@@ -51,13 +51,16 @@ impl Health {
             (true, true) => self.healthy_after,
             (false, _) => self.unhealthy_after,
         };
+        let has_recovered = good && !state.healthy && state.was_healthy;
         state.in_a_row = if good == state.healthy { 0 } else { state.in_a_row + 1 };
-        if state.in_a_row >= needed {
+        let turns = state.in_a_row >= needed;
+        if turns {
             state.healthy = good;
             state.was_healthy |= good;
             state.in_a_row = 0;
         }
         gauge!("mcp_guard_upstream_healthy", "node" => self.node.clone()).set(if state.healthy { 1.0 } else { 0.0 });
+        has_recovered && turns
     }
 
     /// What is known now.
@@ -76,7 +79,7 @@ mod tests {
         let health = Health::new("n", 3, 2);
         let bad = || health.probed(Err("refused".into()));
         let good = || health.probed(Ok(()));
-        good();
+        assert!(!good(), "it is well, not well again");
         assert!(health.report().healthy);
         bad();
         bad();
@@ -86,9 +89,8 @@ mod tests {
         assert!(health.report().healthy, "never three in a row");
         bad();
         assert!(!health.report().healthy);
-        good();
-        assert!(!health.report().healthy);
-        good();
-        assert!(health.report().healthy);
+        assert!(!good() && !health.report().healthy);
+        assert!(good() && health.report().healthy);
+        assert!(!good(), "it was well before");
     }
 }

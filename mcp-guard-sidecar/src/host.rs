@@ -119,7 +119,7 @@ impl std::fmt::Debug for Ending {
 
 #[async_trait::async_trait]
 impl ShutdownSignalWatch for Ending {
-    /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains. A second signal cuts all of that short.
+    /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains. A second signal cuts the drain short, not what follows it.
     async fn recv(&self) -> ShutdownSignal {
         wait(&self.drain).await;
         tracing::info!(lame_duck = %self.limits.lame_duck, limit = %self.limits.drain, "draining");

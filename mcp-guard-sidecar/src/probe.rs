@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcp_guard::GuardLayer;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::net::TcpStream;
@@ -48,12 +49,14 @@ pub struct Prober {
     probe: Probe,
     interval: Duration,
     health: Arc<Health>,
+    layer: GuardLayer,
 }
 
 impl Prober {
-    /// Asks with `probe` each `interval`, and tells `health`.
-    pub fn new(probe: Probe, interval: Duration, health: Arc<Health>) -> Self {
-        Self { probe, interval, health }
+    /// Asks with `probe` each `interval`, and tells `health`. When the node is well again after it was not, another may
+    /// run there, so `layer` forgets its tools.
+    pub fn new(probe: Probe, interval: Duration, health: Arc<Health>, layer: GuardLayer) -> Self {
+        Self { probe, interval, health, layer }
     }
 }
 
@@ -67,7 +70,9 @@ impl fmt::Debug for Prober {
 impl BackgroundService for Prober {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
-            self.health.probed(self.probe.ask().await);
+            if self.health.probed(self.probe.ask().await) {
+                self.layer.forget_tools();
+            }
             tokio::select! {
                 () = tokio::time::sleep(self.interval) => {}
                 _ = shutdown.changed() => return,

@@ -157,7 +157,8 @@ impl Guard<'_> {
                 (Probe::Children(node.clone()), end_children(node))
             }
         };
-        self.server.add_service(background_service("health", Prober::new(probe, interval, health)));
+        let prober = Prober::new(probe, interval, health, self.layer.clone());
+        self.server.add_service(background_service("health", prober));
         Ok(finish)
     }
 

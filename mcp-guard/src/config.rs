@@ -99,13 +99,13 @@ struct LimitsSpec {
     body: ByteSize,
     /// Largest answer, and largest event of a stream.
     response: ByteSize,
-    /// Deepest nesting of arrays and objects in a request.
+    /// Deepest nesting of arrays and objects in a request, 1 to 120.
     json_depth: u32,
     /// Most messages in a batch.
     batch: NonZeroUsize,
     /// Most client connections.
     connections: NonZeroUsize,
-    /// Most connections of one client address.
+    /// Most connections of one client: of an IPv4 address, or of an IPv6 network (its first 64 bits).
     connections_per_client: NonZeroUsize,
     /// Most sessions that the guard keeps itself.
     sessions: NonZeroUsize,
@@ -206,7 +206,7 @@ impl LimitsPolicy {
         self.0.connections.get()
     }
 
-    /// Most connections of one client address.
+    /// Most connections of one client: of an IPv4 address, or of an IPv6 network.
     pub fn connections_per_client_max(&self) -> usize {
         self.0.connections_per_client.get()
     }

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request::Parts;
 use tower::Layer;
 
 use crate::breaker::{Breaker, BreakerLayer};
+use crate::call::Call;
 use crate::config::GuardConfig;
 use crate::middleware::{Deadline, EdgePolicy, Handler, McpService, Node, Record, Settings};
 use crate::queue::{Queue, QueueLayer};
@@ -23,6 +25,18 @@ pub type GuardStack<S> = Record<Trace<RateLimit<Validation<Queue<Deadline<Retry<
 /// Services made by one layer, or by clones of it, share its state: allowances, queue, breakers, catalogue. So
 /// make one layer for each node, and clone it for each listener or thread.
 ///
+/// Whoever accepts connections has to say from where each comes, or all clients are one client to the rate limits, and the
+/// default one (`per-client`, 100/s) holds for all of them together:
+///
+/// ```
+/// # use std::net::{Ipv4Addr, SocketAddr};
+/// # let mut request = http::Request::new(());
+/// # let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+/// request.extensions_mut().insert(mcp_guard::middleware::Client(peer.ip()));
+/// ```
+///
+/// In axum `peer` is in `ConnectInfo`, see the example `axum_server`.
+///
 /// ```
 /// use mcp_guard::GuardLayer;
 /// use mcp_guard::config::GuardConfig;
@@ -37,6 +51,7 @@ pub type GuardStack<S> = Record<Trace<RateLimit<Validation<Queue<Deadline<Retry<
 #[derive(Clone)]
 pub struct GuardLayer {
     shared: Arc<Layers>,
+    rate_limit: RateLimitLayer,
     edge: EdgePolicy,
     call_timeout: Option<Duration>,
 }
@@ -45,7 +60,6 @@ pub struct GuardLayer {
 struct Layers {
     config: GuardConfig,
     trace: TraceLayer,
-    rate_limit: RateLimitLayer,
     validation: ValidationLayer,
     queue: QueueLayer,
     retry: RetryLayer,
@@ -61,17 +75,17 @@ impl GuardLayer {
     /// A guard for the node called `node` in metrics.
     pub fn for_node(config: GuardConfig, node: &str) -> Self {
         let validation = ValidationLayer::new(config.validation.clone());
+        // The doorkeeper of `Settings` asks the rules on clients before a body is read.
+        let rate_limit = RateLimitLayer::new(&config.rate_limits).with_costs(&config.tools).after_doorkeeper();
         let layers = Layers {
             trace: TraceLayer::new(config.trace.clone()),
-            // The doorkeeper of `Settings` asks the rules on clients before a body is read.
-            rate_limit: RateLimitLayer::new(&config.rate_limits).with_costs(&config.tools).after_doorkeeper(),
             queue: QueueLayer::new(config.queue.clone(), &config.tools),
             retry: RetryLayer::new(config.retry).hints(validation.catalog()),
             breaker: BreakerLayer::new(config.breaker, node),
             validation,
             config,
         };
-        Self { shared: Arc::new(layers), edge: EdgePolicy::default(), call_timeout: None }
+        Self { shared: Arc::new(layers), rate_limit, edge: EdgePolicy::default(), call_timeout: None }
     }
 
     /// Which requests may come in at all; by default any path, host and origin.
@@ -88,10 +102,44 @@ impl GuardLayer {
         self
     }
 
+    /// Lets `subject_of` say who a caller is, for rate limits with `subject` in `key` or `match`, and for the queue, where
+    /// callers take turns. Where it says `None`, the caller has no subject.
+    ///
+    /// ```
+    /// # use mcp_guard::{GuardLayer, config::GuardConfig};
+    /// # fn config() -> Result<GuardConfig, Box<dyn std::error::Error>> {
+    /// #     use mcp_guard::rate_limit::{KeyPart, RateLimitPolicy, RateLimits};
+    /// #     let mut config = GuardConfig::default();
+    /// #     let rule = RateLimitPolicy::new("per-key", &[KeyPart::Subject], "10/s".parse()?)?;
+    /// #     config.rate_limits = RateLimits::new(vec![rule])?;
+    /// #     Ok(config)
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = config()?; // rate_limits: [{name: per-key, key: [subject], rate: 10/s}]
+    /// let layer = GuardLayer::new(config)
+    ///     .key_with(|head, _call| Some(head.headers.get("x-api-key")?.to_str().ok()?.into()));
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn key_with(mut self, subject_of: impl Fn(&Parts, &Call) -> Option<Box<str>> + Send + Sync + 'static) -> Self {
+        self.rate_limit = self.rate_limit.key_with(subject_of);
+        self
+    }
+
+    /// Forgets what is known of the tools, since calls go to another node now: the next one has them listed again.
+    ///
+    /// For a host that knows when its node was replaced, or came back after it was gone. What the node itself says
+    /// (`list_changed`, another `serverInfo`) is noticed without that.
+    pub fn forget_tools(&self) {
+        self.shared.validation.catalog().forget();
+    }
+
     /// What must hold before a message reaches the concerns.
     fn settings(&self) -> Settings {
         let limits = self.shared.config.limits.clone();
-        Settings { limits, edge: self.edge.clone(), doorkeeper: Some(self.shared.rate_limit.doorkeeper()) }
+        Settings { limits, edge: self.edge.clone(), doorkeeper: Some(self.rate_limit.doorkeeper()) }
     }
 
     /// The order of the concerns, innermost first, one reason each.
@@ -114,7 +162,7 @@ impl GuardLayer {
         // A message is checked once, not once a try, and only if the caller may send it at all.
         let node = layers.validation.wrap(node);
         // The cheapest refusal comes first.
-        let node = layers.rate_limit.wrap(node);
+        let node = self.rate_limit.wrap(node);
         // Refusals belong into the caller's trace too.
         let node = layers.trace.wrap(node);
         // Everything is counted once, whatever becomes of it.
@@ -141,3 +189,7 @@ impl fmt::Debug for GuardLayer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

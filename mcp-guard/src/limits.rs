@@ -12,5 +12,16 @@ pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 /// The longest session id in bytes. Servers use UUIDs or JWTs; 8 KiB is what a header may hold anyway.
 pub const SESSION_BYTES_MAX: usize = 1024;
 
-/// The deepest nesting of JSON that may be configured: what a recursive reader of 64 KiB of stack still survives.
-pub const JSON_DEPTH_MAX: u32 = 512;
+/// The deepest nesting of JSON that may be configured: a little below the 128 levels of serde_json, so that what is refused is
+/// always refused as too deep, and what is let in can be read.
+pub const JSON_DEPTH_MAX: u32 = 120;
+
+/// The most bytes of all header fields of a request together, names and values. Clients send some 500; with a JWT and cookies
+/// some KiB.
+pub const HEADERS_BYTES_MAX: usize = 64 * 1024;
+
+/// The most bytes of one header field, name and value: twice what other servers commonly take.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// The most header fields of a request.
+pub const HEADERS_MAX: usize = 100;

@@ -48,8 +48,8 @@ fn is_raised(reason: Reason) -> bool {
 }
 
 fn examples() -> [(&'static str, Revision, Refusal); 3] {
-    let limited = Refusal::new(Reason::RateLimited, "rule `per-client` allows 100/s with at most 100 at once");
-    let limited = limited.retry_after(Duration::from_micros(8_300)).with("rule", "per-client");
+    let limited = Refusal::new(Reason::RateLimited, "rule `per-tool` allows 50/s with at most 50 at once");
+    let limited = limited.retry_after(Duration::from_micros(18_300)).with("rule", "per-tool");
     let wrong = || Refusal::new(Reason::InvalidArguments, "`add`: at /b: type: number").with("pointer", "/b");
     [
         (
@@ -71,18 +71,22 @@ const HEAD: &str = "\
 
 <!-- Written from the table in mcp-guard/src/refusal.rs by mcp-guard/tests/error_reference.rs: UPDATE=1 cargo nextest run -p mcp-guard error_reference -->
 
-What the guard does not forward it answers. The body is a JSON-RPC error with the request's id; `error.data.guard` is the
-reason, which is stable and is what programs should look at. `error.data.retryAfterMs` and the header `Retry-After` are
-there where waiting helps. Messages name tools, rules and limits, never argument values.
+What the guard does not forward it answers. The body is a JSON-RPC error with the request's id, if that was read;
+`error.data.guard` is the reason, which is stable and is what programs should look at. `error.data.retryAfterMs` and the
+header `Retry-After` are there where waiting helps. Messages name tools, rules and limits, never argument values.
 
 - *HTTP*: where two are given, the first is for requests of revisions up to 2025-11-25 (so that SDKs raise a protocol error), the
   second for 2026-07-28, and for notifications of every revision.
 - `invalid_arguments` is a tool result with `isError` from 2025-11-25 on; its data is then in `result._meta[\"mcp-guard/refusal\"]`.
 - A refused notification has the status and no body. What has no id to answer (a response, GET, DELETE, what cannot be read) gets
   `id: null`.
-- In a batch each member has its own refusal; if all have one, the status is that of the first.
+- What is refused before the body is read gets `id: null` too, also where it was a notification: all that the head is refused
+  for, `draining`, `memory_pressure`, `too_many_connections`, and `rate_limited` by a rule that looks at the client's address
+  alone, as the default rule `per-client` does.
+- In a batch each member has its own refusal. If no member was served, by the guard or by the node, the status, `WWW-Authenticate`
+  and `x-request-id` are those of the first, and `Retry-After` is the longest.
 - A stream that breaks off before the answer ends with `upstream_failed` as its last event, under the status 200 that it began
-  with; but not where its events have ids, by which a client can resume it.
+  with; but not where its events have ids, by which a client of a revision up to 2025-11-25 can resume it.
 - Codes from 1001 to 1089 are those of erlmcp; they lie outside of the range that JSON-RPC reserves.
 - Each refusal counts in `mcp_guard_refusals_total{reason}`, `too_many_connections`, and `draining` of a new
   connection, once a connection.
@@ -125,6 +129,10 @@ fn advice(reason: Reason) -> &'static str {
         Reason::InvalidHeader => {
             "A header twice that may come once, no `Host`, two framings, a session id that is none."
         }
+        Reason::HeadersTooLarge => {
+            "More than 100 header fields, 16 KiB in one or 64 KiB in all, names and values. Mostly cookies. Far above that (128 \
+             fields, 128 KiB) the status comes alone, and the connection ends."
+        }
         Reason::NotFound => "MCP is served at the listener's `path`.",
         Reason::MethodNotAllowed => "POST, GET or DELETE.",
         Reason::RequestTimeout => "The body took longer than `limits.body_timeout`.",
@@ -146,7 +154,8 @@ fn advice(reason: Reason) -> &'static str {
             "The node, or this tool, failed too often. `Retry-After` says when the next call may try it."
         }
         Reason::UpstreamUnavailable => {
-            "Nothing was sent: no connection, all of them in use, or a child that does not start or read. Safe to send again."
+            "Nothing was sent (no connection, all of them in use, a child that does not start or read), or a child died before it \
+             answered `initialize` and nothing is left of it. Safe to send again."
         }
         Reason::UpstreamFailed => {
             "The connection or the child broke after something was sent, or the answer was too large: the call may have run."

@@ -72,13 +72,14 @@ const HEAD: &str = "\
 crate: whoever installs a recorder has them, and without one they cost next to nothing. `mcp_guard::describe_metrics()` gives the
 recorder the meanings below. Counters appear when they first count.
 
-Labels are bounded: a method that MCP does not know is `other`; of tools, 256 for each outcome have a label of their own in
-`tool_calls_total` and the others are `other`, and in `breaker_state` the first 1,024 that tripped (the node itself is `tool=\"\"`);
+Labels are bounded: a method that MCP does not know is `other`; of tools, the first 256 that once succeeded have a label of their
+own in `tool_calls_total` and all others are `other`, so that names which clients make up take no place; in `breaker_state` the
+first 1,024 that tripped (the node itself is `tool=\"\"`);
 `rule` and `node` come from the config, all other labels from fixed lists.
 ";
 
 const TAIL: &str = "
 Values of `outcome` in `mcp_guard_requests_total` and `mcp_guard_tool_calls_total`: `ok`, `tool_error`, `rpc_error`, `server_error`,
-`http_error`, `http_refused`, `unreachable`, `broken`, `timed_out`, `cancelled`, `refused`. What each says about the node and the tool
+`http_error`, `http_refused`, `unreachable`, `broken`, `timed_out`, `too_large`, `cancelled`, `refused`. What each says about the node and the tool
 is in [ADR 0003](adr/0003-what-counts-as-a-failure.md). Values of `reason` in `mcp_guard_refusals_total` are in [errors.md](errors.md).
 ";

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -48,6 +48,8 @@ struct Shared {
 /// What a test has to say to a message; `None` leaves it to the upstream.
 type Script = Box<dyn Fn(&Message) -> Option<Response> + Send + Sync>;
 
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// What arrived.
 #[derive(Debug)]
 pub struct Message {
@@ -91,7 +93,19 @@ impl Upstream {
     ///
     /// If it cannot start.
     pub fn scripted(script: impl Fn(&Message) -> Option<Response> + Send + Sync + 'static) -> Self {
-        Self::serve(Box::new(script), |router| router)
+        Self::scripted_at(ANY_PORT, script)
+    }
+
+    /// Starts one that asks `script` first, at `address`.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot start.
+    pub fn scripted_at(
+        address: SocketAddr,
+        script: impl Fn(&Message) -> Option<Response> + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(address, Box::new(script), |router| router)
     }
 
     /// Starts one that answers the first message with `method` by a stream of events.
@@ -112,13 +126,13 @@ impl Upstream {
     ///
     /// If it cannot start.
     pub fn within(guard: GuardLayer) -> Self {
-        Self::serve(Box::new(|_| None), move |router| {
+        Self::serve(ANY_PORT, Box::new(|_| None), move |router| {
             let guarded = ServiceBuilder::new().map_request(name_client).layer(guard).service(router);
             Router::new().fallback_service(guarded)
         })
     }
 
-    fn serve(script: Script, around: impl FnOnce(Router) -> Router + Send + 'static) -> Self {
+    fn serve(address: SocketAddr, script: Script, around: impl FnOnce(Router) -> Router + Send + 'static) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
         let shared = Shared { calls: AtomicUsize::new(0), seen: Mutex::default(), gate: Semaphore::new(0), script };
@@ -127,7 +141,7 @@ impl Upstream {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+                let listener = TcpListener::bind(address).await.expect("a port");
                 tell.send(listener.local_addr().expect("its address")).expect("somebody waits");
                 let router = Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(state);
                 let service = around(router).into_make_service_with_connect_info::<SocketAddr>();

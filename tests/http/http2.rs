@@ -91,3 +91,17 @@ async fn a_refusal_is_the_same_as_in_http_1() {
     assert_eq!(response.status(), 400);
     assert_eq!(json_of(response).await["error"]["data"]["guard"], "invalid_request");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_large_is_told_so() {
+    let upstream = Upstream::start();
+    let guard = guard(&upstream);
+    let mut sender = connect(&guard).await;
+    let mut request = Request::post("http://localhost/mcp");
+    for at in 0..5 {
+        request = request.header(format!("x-{at}"), "x".repeat(15 << 10));
+    }
+    let response = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 431);
+    assert_eq!(json_of(response).await["error"]["data"]["guard"], "headers_too_large");
+}

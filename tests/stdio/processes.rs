@@ -220,6 +220,57 @@ async fn a_probe_finds_out_whether_the_program_serves_and_leaves_no_child() {
     until("the child is gone", || node.children() == 0).await;
 }
 
+/// A node that starts only as long as nothing lies at `flag`.
+fn breakable(flag: &std::path::Path) -> impl FnOnce(&mut StdioOptions) + use<> {
+    let script = format!("test ! -e {} && exec {NODE}", flag.display());
+    move |options| {
+        options.program = "sh".into();
+        options.arguments = ["-c".into(), script.into()].into();
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_nobody_has_heard_of_for_long_is_probed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let flag = folder.path().join("broken");
+    for (speaks_for, expected) in [(Duration::from_secs(3600), Health::Alive), (Duration::ZERO, Health::Failing)] {
+        let _ = std::fs::remove_file(&flag);
+        let (client, node) = node(|options| {
+            breakable(&flag)(options);
+            options.speaks_for = speaks_for;
+        });
+        client.open().await;
+        std::fs::write(&flag, "").unwrap();
+        assert_eq!(node.probe().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_shows_that_the_node_is_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let flag = folder.path().join("broken");
+    let (client, node) = node(breakable(&flag));
+    let session = client.open().await;
+    std::fs::write(&flag, "").unwrap();
+    // Another session fails, but that one lives.
+    assert!(client.post(None, INITIALIZE).await.is_err());
+    assert_eq!(node.alive(), Health::Failing);
+    client.tool(&session, "pid", json!({})).await;
+    assert_eq!(node.alive(), Health::Alive);
+}
+
+#[tokio::test]
+async fn the_ping_of_a_probe_has_a_limit_of_its_own() {
+    // Answers `initialize`, and no more.
+    let answer = r#"{"jsonrpc":"2.0","id":0,"result":{}}"#;
+    let (_, node) = node(|options| {
+        options.program = "sh".into();
+        options.arguments = ["-c".into(), format!("read line; echo '{answer}'; exec cat >/dev/null").into()].into();
+        options.ping_timeout = Duration::from_millis(50);
+    });
+    assert_eq!(timeout(Duration::from_secs(9), node.probe()).await.unwrap(), Health::Failing);
+}
+
 #[tokio::test]
 async fn a_probe_that_is_never_answered_does_not_hold_up_the_end() {
     // It reads, and says nothing but what it was told, which answers no request.

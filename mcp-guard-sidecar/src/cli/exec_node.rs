@@ -2,6 +2,9 @@
 //!
 //! A process can ask the kernel to be killed when its parent dies, but only for itself, and only before it becomes
 //! another program is it ours to ask. So the guard starts nodes by way of this hidden command.
+//!
+//! Only that process is killed: the kernel does not pass the request on to what it starts. A supervisor that stays between
+//! could, but would hold a copy of the node's pipes and a process more for each session.
 
 use std::ffi::OsString;
 use std::io;

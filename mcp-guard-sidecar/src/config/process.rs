@@ -30,8 +30,10 @@ struct ProcessSpec {
     directory: Option<PathBuf>,
     /// Most children at once, one for each session.
     children: NonZeroUsize,
-    /// How long a child may take until it answers its first message.
-    start_timeout: Span,
+    /// How long a child may take until it answers its first message, at most `timeouts.first_byte`; default: 10s, or
+    /// `timeouts.first_byte` if that is less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_timeout: Option<Span>,
     /// The most memory of one child; default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<ByteSize>,
@@ -70,7 +72,7 @@ impl Default for ProcessSpec {
             environment: BTreeMap::new(),
             directory: None,
             children: NonZeroUsize::MIN.saturating_add(127),
-            start_timeout: Span(Duration::from_secs(10)),
+            start_timeout: None,
             memory: None,
             cpu_time: None,
         }
@@ -89,7 +91,7 @@ impl TryFrom<ProcessSpec> for Process {
                 return Err(InvalidProcess::Value(name.clone()));
             }
         }
-        if spec.start_timeout.0.is_zero() {
+        if spec.start_timeout.is_some_and(|time| time.0.is_zero()) {
             return Err(InvalidProcess::StartTimeout);
         }
         if spec.memory.is_some_and(|memory| memory.0 < MEMORY_BYTES_MIN) {
@@ -124,9 +126,9 @@ impl Process {
         self.0.children
     }
 
-    /// How long a child may take until it answers its first message.
-    pub fn start_timeout(&self) -> Duration {
-        self.0.start_timeout.0
+    /// How long a child may take until it answers its first message, if that was said.
+    pub fn start_timeout(&self) -> Option<Duration> {
+        self.0.start_timeout.map(|time| time.0)
     }
 
     /// The most memory of one child in bytes, if limited.

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use mcp_guard::config::GuardConfig;
+use mcp_guard::rate_limit::KeyPart;
+use mcp_guard::units::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +15,7 @@ use super::listener::{Admin, Listener};
 use super::redact::redact;
 use super::shutdown::Shutdown;
 use super::telemetry::TelemetryConfig;
-use super::upstream::Upstream;
+use super::upstream::{Target, Upstream};
 
 /// Everything that the sidecar can be told. It is valid, also across its sections.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -87,7 +89,9 @@ impl Config {
         let mut problems = Vec::new();
         problems.extend(listener_problems(&spec));
         problems.extend(upstream_problem(&spec.upstreams));
+        problems.extend(start_problems(&spec.upstreams));
         problems.extend(cost_problems(&spec.guard));
+        problems.extend(subject_problems(&spec.guard));
         if problems.is_empty() { Ok(Self(spec)) } else { Err(problems) }
     }
 
@@ -167,11 +171,47 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     is_same && one.port() == other.port() && one.port() != 0
 }
 
+/// Children that have longer to start than any call may take, `initialize` among them.
+fn start_problems(upstreams: &[Upstream]) -> Vec<(KeyPath, String)> {
+    let mut problems = Vec::new();
+    for (index, upstream) in upstreams.iter().enumerate() {
+        let Target::Stdio { process, .. } = &upstream.target else { continue };
+        let first_byte = upstream.timeouts.first_byte();
+        if let Some(start) = process.start_timeout().filter(|start| *start > first_byte) {
+            let path = KeyPath::root().key("upstreams").index(index).key("process").key("start_timeout");
+            let (start, first_byte) = (Span(start), Span(first_byte));
+            let what = format!(
+                "is {start}, longer than timeouts.first_byte, which ends the call before: at most {first_byte} is allowed"
+            );
+            problems.push((path, what));
+        }
+    }
+    problems
+}
+
 /// Tools whose calls cost more than a rate limit ever allows, each by itself.
 fn cost_problems(guard: &GuardConfig) -> Vec<(KeyPath, String)> {
     let path = |index| KeyPath::root().key("guard").key("tools").index(index).key("cost");
     let checks = guard.tools.iter().map(|tool| guard.rate_limits.check_costs(std::slice::from_ref(tool))).enumerate();
     checks.filter_map(|(index, check)| Some((path(index), check.err()?.to_string()))).collect()
+}
+
+/// Rules on who calls, which nothing in the sidecar knows: all callers would share one allowance.
+fn subject_problems(guard: &GuardConfig) -> Vec<(KeyPath, String)> {
+    let mut problems = Vec::new();
+    for (index, rule) in guard.rate_limits.as_slice().iter().enumerate() {
+        let path = KeyPath::root().key("guard").key("rate_limits").index(index);
+        if let Some(place) = rule.key().iter().position(|part| *part == KeyPart::Subject) {
+            let what =
+                "subject is not supported by this build yet, which does not know who calls: write client or session";
+            problems.push((path.key("key").index(place), what.into()));
+        }
+        if rule.call_match().subject.is_some() {
+            let what = "not supported by this build yet, which does not know who calls: leave it out";
+            problems.push((path.key("match").key("subject"), what.into()));
+        }
+    }
+    problems
 }
 
 fn upstream_problem(upstreams: &[Upstream]) -> Option<(KeyPath, String)> {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::upstream::from_config;
 
 const URL: &str = "upstreams: [{url: 'http://127.0.0.1:3000/mcp'}]\n";
 
@@ -59,6 +60,20 @@ fn a_command_takes_the_place_of_the_url_of_the_file() {
     let Target::Stdio { command, process } = &config.upstreams()[0].target else { panic!("a URL") };
     assert_eq!((command.program(), command.arguments()), ("erlmcp", &["stdio".to_owned()][..]));
     assert_eq!(process.children_max().get(), 128);
+}
+
+#[test]
+fn children_have_no_longer_to_start_than_a_call_may_take() {
+    for (upstream, expected) in [
+        ("{command: [node]}", 10),
+        ("{command: [node], timeouts: {first_byte: 4s}}", 4),
+        ("{command: [node], process: {start_timeout: 3s}, timeouts: {first_byte: 4s}}", 3),
+    ] {
+        let config = parse(&format!("upstreams: [{upstream}]"));
+        let node = &config.upstreams()[0];
+        let Target::Stdio { command, process } = &node.target else { panic!("a URL") };
+        assert_eq!(from_config::stdio(&config, node, command, process).start_timeout.as_secs(), expected, "{upstream}");
+    }
 }
 
 #[test]

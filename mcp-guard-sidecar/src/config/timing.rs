@@ -21,7 +21,7 @@ pub struct Timeouts(TimeoutsSpec);
 struct TimeoutsSpec {
     /// Until a new connection stands.
     connect: Span,
-    /// From the end of the request to the first byte of the answer.
+    /// From the end of the request to the first byte of the answer; where that is no stream, to its end.
     first_byte: Span,
     /// How long an unused connection is kept.
     idle: Span,
@@ -40,7 +40,8 @@ pub struct Health(HealthSpec);
 struct HealthSpec {
     /// From one check to the next.
     interval: Span,
-    /// How long a check may take; at most `interval`.
+    /// How long a check may take, at most `interval`: a connect, or the ping to a child that was started for that and has
+    /// answered `initialize` within `process.start_timeout`.
     timeout: Span,
     /// How many checks in a row must fail until the node counts as unhealthy.
     unhealthy_after: NonZeroU32,
@@ -96,7 +97,7 @@ impl Timeouts {
         self.0.connect.0
     }
 
-    /// From the end of the request to the first byte of the answer.
+    /// From the end of the request to the first byte of the answer; where that is no stream, to its end.
     pub fn first_byte(&self) -> Duration {
         self.0.first_byte.0
     }

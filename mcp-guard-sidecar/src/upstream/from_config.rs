@@ -27,6 +27,10 @@ pub fn http(upstream: &Upstream, uri: &Uri) -> HttpOptions {
     }
 }
 
+/// For so many intervals of the health check an answer of a child shows that the node is well: a probe starts a child of
+/// its own, which costs more than most calls.
+const INTERVALS_SPOKEN_FOR: u32 = 12;
+
 /// How the children of a stdio node are run.
 pub fn stdio(config: &Config, upstream: &Upstream, command: &Command, process: &Process) -> StdioOptions {
     let limits = &config.guard().limits;
@@ -37,8 +41,10 @@ pub fn stdio(config: &Config, upstream: &Upstream, command: &Command, process: &
     options.directory = process.directory().map(Path::to_path_buf);
     options.children_max =
         process.children_max().min(limits.sessions_max().try_into().unwrap_or(process.children_max()));
-    options.start_timeout = process.start_timeout();
     options.first_byte = upstream.timeouts.first_byte();
+    options.start_timeout = process.start_timeout().unwrap_or(options.start_timeout).min(options.first_byte);
+    options.ping_timeout = upstream.health.timeout();
+    options.speaks_for = upstream.health.interval().saturating_mul(INTERVALS_SPOKEN_FOR);
     options.session_idle = limits.session_idle();
     options.grace = config.shutdown().grace.0;
     options.memory = process.memory_bytes_max();

@@ -7,7 +7,7 @@ use mcp_guard::middleware::{CallDeadline, UpstreamError, clock};
 
 /// How long from now: until the deadline that the guard put into `extensions`, else `otherwise`.
 ///
-/// The deadline is there for every request of a client's, and is the tool's own time-out where it has one.
+/// The deadline is there for every message of a client's, and is the tool's own time-out where it has one.
 pub(super) fn patience(extensions: &Extensions, otherwise: Duration) -> Duration {
     let deadline = extensions.get::<CallDeadline>();
     deadline.map_or(otherwise, |deadline| deadline.0.saturating_duration_since(clock::now()))

@@ -26,3 +26,4 @@ pub(crate) use scan::Scanner;
 pub use scan::{Broken, Flaw};
 pub use tape::{Odd, Tape};
 pub use value::{Json, Kind};
+pub use walk::DEPTH_MAX;

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use super::walk::{Nobody, walk};
-use crate::limits::JSON_DEPTH_MAX;
+use super::walk::{DEPTH_MAX, Nobody, walk};
 
 /// What is wrong with a text that is no JSON.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -223,7 +222,7 @@ impl<'a> Scanner<'a> {
     pub(crate) fn skip(&mut self) -> Result<&'a str, Broken> {
         self.peek();
         let start = self.at;
-        walk(self, JSON_DEPTH_MAX, &mut Nobody)?;
+        walk(self, DEPTH_MAX, &mut Nobody)?;
         Ok(self.since(start))
     }
 

@@ -70,7 +70,7 @@ impl Tape {
     /// # Errors
     ///
     /// [`Flaw::Syntax`] for what is no JSON, and for 4 GiB of it; [`Flaw::TooDeep`] for arrays and objects nested more than
-    /// `depth_max` deep, or [`JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX).
+    /// `depth_max` deep, or [`DEPTH_MAX`](super::DEPTH_MAX).
     pub fn read(text: &str, depth_max: u32) -> Result<Self, Broken> {
         if u32::try_from(text.len()).is_err() {
             return Err(Broken { at: 0, flaw: Flaw::Syntax });

@@ -2,7 +2,9 @@
 
 use super::scan::{Broken, Flaw, Scanner, Text};
 use super::tape::Form;
-use crate::limits::JSON_DEPTH_MAX;
+
+/// Nothing that nests deeper is read. Messages have a lower bound; this one is for what nodes answer.
+pub const DEPTH_MAX: u32 = 512;
 
 /// What is told of a text as it is read.
 pub(super) trait Sink {
@@ -16,9 +18,9 @@ pub(super) trait Sink {
     fn close(&mut self, end: usize);
 }
 
-/// Reads one value, nested at most `depth_max` deep and never more than [`JSON_DEPTH_MAX`].
+/// Reads one value, nested at most `depth_max` deep and never more than [`DEPTH_MAX`].
 pub(super) fn walk(scanner: &mut Scanner<'_>, depth_max: u32, sink: &mut impl Sink) -> Result<(), Broken> {
-    let mut nest = Nest { depth_max: depth_max.min(JSON_DEPTH_MAX), ..Nest::default() };
+    let mut nest = Nest { depth_max: depth_max.min(DEPTH_MAX), ..Nest::default() };
     while !(begin(scanner, &mut nest, sink)? && end(scanner, &mut nest, sink)?) {}
     Ok(())
 }
@@ -101,7 +103,7 @@ struct Nest {
     depth_max: u32,
 }
 
-const WORDS: usize = (JSON_DEPTH_MAX / u64::BITS) as usize;
+const WORDS: usize = DEPTH_MAX.div_ceil(u64::BITS) as usize;
 
 impl Nest {
     /// One more is open; `false` if that is too deep.

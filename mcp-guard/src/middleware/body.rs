@@ -136,7 +136,7 @@ pub(super) struct Stream<B> {
     call: std::sync::Arc<Call>,
     on_message: Vec<OnMessage>,
     on_end: Vec<OnEnd>,
-    /// The client can ask for the rest elsewhere: an event had an id.
+    /// An event had an id, by which the rest can be asked for.
     resumable: bool,
     answered: bool,
     ended: bool,
@@ -191,12 +191,17 @@ impl<B> Stream<B> {
     ///
     /// A client that waits for an answer is told that there will be none, unless it can resume the stream.
     fn fail(&mut self, error: Box<dyn std::error::Error + Send + Sync>) -> Result<Bytes, BodyError> {
-        if self.resumable {
+        if self.may_be_resumed() {
             self.ended = true;
             self.settle(Outcome::Broken);
             return Err(BodyError(error));
         }
         self.end_unanswered(Reason::UpstreamFailed, Outcome::Broken).ok_or(BodyError(error))
+    }
+
+    /// Whether the client can ask for the rest elsewhere, which only revisions with sessions have.
+    fn may_be_resumed(&self) -> bool {
+        self.resumable && !self.call.revision.is_stateless()
     }
 
     /// Ends the stream; an event tells a client that waits for an answer that there will be none.
@@ -273,10 +278,9 @@ where
 
     /// The end of the stream. What came without its blank line is passed on as it is.
     ///
-    /// A server may end a stream before the answer if it can be resumed, which only revisions with sessions have.
+    /// A server may end a stream before the answer if it can be resumed.
     fn finish(&mut self) -> Option<Bytes> {
-        let may_be_resumed = self.resumable && !self.call.revision.is_stateless();
-        let is_complete = self.answered || self.unread || !self.call.is_request() || may_be_resumed;
+        let is_complete = self.answered || self.unread || !self.call.is_request() || self.may_be_resumed();
         let rest = self.splitter.rest();
         if is_complete {
             self.ended = true;

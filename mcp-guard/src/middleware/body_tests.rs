@@ -72,6 +72,17 @@ async fn a_stream_that_can_be_resumed_may_end_before_the_answer_but_not_where_th
     assert_eq!(outcome, Some(Outcome::Broken));
 }
 
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_left_to_be_resumed_but_not_where_there_is_no_resuming() {
+    for (revision, is_told) in [(Revision::V2025_11_25, false), (Revision::V2026_07_28, true)] {
+        let broken = stream::iter([Err(Error::from("cut"))]);
+        let stream = Stream::new(StreamBody::new(frames(&["id: 1\ndata:\n\n"]).chain(broken)), call(revision), 1 << 20);
+        let (text, outcome) = pass(stream).await;
+        assert_eq!(text.is_ok_and(|text| text.contains("upstream_failed")), is_told, "{revision}");
+        assert_eq!(outcome, Some(Outcome::Broken));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_whose_answer_does_not_come_in_time_is_ended() {
     let silent = frames(&[PROGRESS]).chain(stream::pending());

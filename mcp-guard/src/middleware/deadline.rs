@@ -7,10 +7,10 @@ use super::clock;
 use super::handler::{Handler, McpRequest};
 use crate::config::ToolPolicy;
 
-/// Sets the deadline of each request: the tool's own time-out, else `default`, from now.
+/// Sets the deadline of each message, of whatever kind: the tool's own time-out, else `default`, from now.
 ///
-/// The tool's own also bounds an answer that comes as a stream; `default` bounds only its beginning, since nobody
-/// has said how long the tools of a node may run.
+/// Whole answers must have ended by then. The tool's own also bounds an answer that comes as a stream; `default` bounds
+/// only its beginning, since nobody has said how long the tools of a node may run, nor a client's stream be open.
 #[derive(Clone, Debug)]
 pub struct Deadline<H> {
     next: H,
@@ -19,7 +19,7 @@ pub struct Deadline<H> {
 }
 
 impl<H> Deadline<H> {
-    /// Requests of the tools in `tools` that have a time-out get that one, others `default`.
+    /// Calls of the tools in `tools` that have a time-out get that one, all else gets `default`.
     pub fn new(next: H, default: Option<Duration>, tools: &[ToolPolicy]) -> Self {
         let tools = tools.iter().filter(|tool| tool.timeout.is_some()).cloned().collect();
         Self { next, default, tools }
@@ -36,13 +36,10 @@ impl<H: Handler> Handler for Deadline<H> {
     type Body = H::Body;
 
     fn handle(&self, mut request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
-        // A stream of notifications is meant to stay open; its beginning is bounded like any other.
-        if request.call.is_request() {
-            let own = request.call.tool().and_then(|tool| self.of_tool(tool));
-            let now = clock::now();
-            request.deadline = own.or(self.default).map(|timeout| now + timeout);
-            request.stream_deadline = own.map(|timeout| now + timeout);
-        }
+        let own = request.call.tool().and_then(|tool| self.of_tool(tool));
+        let now = clock::now();
+        request.deadline = own.or(self.default).map(|timeout| now + timeout);
+        request.stream_deadline = own.map(|timeout| now + timeout);
         self.next.handle(request)
     }
 }

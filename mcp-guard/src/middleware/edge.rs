@@ -6,7 +6,7 @@ use http::{HeaderMap, Method as HttpMethod, Uri};
 use thiserror::Error;
 
 use crate::call::Kind;
-use crate::limits::SESSION_BYTES_MAX;
+use crate::limits::{HEADER_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, SESSION_BYTES_MAX};
 use crate::message;
 use crate::refusal::{Reason, Refusal};
 use crate::revision::Revision;
@@ -68,6 +68,7 @@ impl EdgePolicy {
     ///
     /// The refusal, when the request may not come in.
     pub(super) fn admit(&self, head: &Parts) -> Result<Admitted, Refusal> {
+        check_size(&head.headers)?;
         if self.path.as_ref().is_some_and(|path| path != head.uri.path()) {
             return Err(Refusal::new(Reason::NotFound, "MCP is served elsewhere"));
         }
@@ -123,6 +124,29 @@ pub(super) struct Admitted {
     /// What `MCP-Protocol-Version` says, if that is no revision. A POST is refused for it when it has been read, so
     /// that the answer has its id.
     pub(super) unknown_version: Option<Box<str>>,
+}
+
+/// Refuses more header fields than anybody means to send: they are kept, walked and passed on as long as the call lasts.
+fn check_size(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.len() > HEADERS_MAX {
+        return Err(too_large(format!("allowed are {HEADERS_MAX} fields")));
+    }
+    let mut total = 0;
+    for (name, value) in headers {
+        let bytes = name.as_str().len() + value.len();
+        total += bytes;
+        if bytes > HEADER_BYTES_MAX {
+            return Err(too_large(format!("allowed are {HEADER_BYTES_MAX} bytes for a field")));
+        }
+    }
+    if total > HEADERS_BYTES_MAX {
+        return Err(too_large(format!("allowed are {HEADERS_BYTES_MAX} bytes for all fields together")));
+    }
+    Ok(())
+}
+
+fn too_large(detail: String) -> Refusal {
+    Refusal::new(Reason::HeadersTooLarge, detail)
 }
 
 fn kind(method: &HttpMethod) -> Result<Kind, Refusal> {

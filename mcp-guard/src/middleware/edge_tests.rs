@@ -27,6 +27,20 @@ fn an_ordinary_post_comes_in() {
 }
 
 #[test]
+fn a_head_is_bounded_in_fields_in_the_bytes_of_one_and_in_all_bytes() {
+    let default = EdgePolicy::default();
+    let too_large = |head: &Parts| reason(&default, head) == Some(Reason::HeadersTooLarge);
+    let fields = |count: usize, bytes: usize| {
+        let names: Vec<_> = (0..count).map(|at| format!("x-{at:02}")).collect();
+        let value = "x".repeat(bytes - "x-00".len());
+        post(&names.iter().map(|name| (name.as_str(), value.as_str())).collect::<Vec<_>>())
+    };
+    assert!(!too_large(&fields(98, 8)) && too_large(&fields(99, 8)));
+    assert!(!too_large(&fields(1, HEADER_BYTES_MAX)) && too_large(&fields(1, HEADER_BYTES_MAX + 1)));
+    assert!(!too_large(&fields(8, 8_000)) && too_large(&fields(8, 8_200)));
+}
+
+#[test]
 fn other_paths_and_methods_are_refused() {
     let policy = EdgePolicy::default().path("/other").unwrap();
     assert_eq!(reason(&policy, &post(&[])), Some(Reason::NotFound));

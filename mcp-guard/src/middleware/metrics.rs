@@ -9,7 +9,7 @@ use crate::call::{Call, Method};
 use crate::outcome::Outcome;
 use crate::refusal::Reason;
 
-/// So many tools get a label of their own; calls of any further one are counted under `other`.
+/// So many tools get a label of their own, each with its first success; all other calls are counted under `other`.
 const TOOL_LABELS_MAX: usize = 256;
 
 /// Longer names are no labels: 2025-11-25 allows tools 128 characters.
@@ -73,9 +73,12 @@ fn count(counters: &ByOutcome, tool: &str, outcome: Outcome) {
     }
 }
 
-/// Whether the name can be a tool's, and not one that a client made up: the node did not refuse it.
+/// Whether the name is a tool's, and not one that a client made up.
+///
+/// Only success shows that: nodes answer a tool that they do not have with any of the others, SDKs even with a result that is an
+/// error.
 fn shows_a_tool(outcome: Outcome) -> bool {
-    !matches!(outcome, Outcome::Refused | Outcome::RpcError(_) | Outcome::HttpRefused(_) | Outcome::Cancelled)
+    outcome == Outcome::Ok
 }
 
 /// Tells the installed recorder what each metric of the library means, and its unit.
@@ -131,3 +134,27 @@ pub const HISTOGRAMS: &[(&str, &str)] = &[
     ("mcp_guard_upstream_duration_seconds", "From a try sent to its answer ended."),
     ("mcp_guard_queue_wait_seconds", "How long admitted calls waited for a place."),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has_label(tool: &str) -> bool {
+        TOOLS.read().unwrap().contains_key(tool)
+    }
+
+    #[test]
+    fn names_that_clients_make_up_take_no_label() {
+        for outcome in
+            [Outcome::ToolError, Outcome::RpcError(-32602), Outcome::ServerError(-32603), Outcome::HttpError(500)]
+        {
+            for number in 0..=TOOL_LABELS_MAX {
+                tool_called(&format!("made_up_{number}"), outcome);
+            }
+        }
+        tool_called("of_its_own", Outcome::Ok);
+        assert!(has_label("of_its_own") && !has_label("made_up_0"));
+        tool_called("of_its_own", Outcome::ToolError);
+        assert!(has_label("of_its_own"));
+    }
+}

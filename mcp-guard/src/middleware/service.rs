@@ -11,8 +11,9 @@ use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::{Either, join_all, ready};
+use http::header::HeaderName;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use serde_json::value::RawValue;
 use tower::Service;
@@ -225,20 +226,19 @@ fn client(head: &Parts) -> Option<IpAddr> {
 
 /// One answer out of those to the members of a batch: an array, or a stream if one of them is.
 ///
-/// Members without an answer leave nothing; if none has one, the batch is accepted (202). A batch of which every
-/// member was refused has the first one's status, and the longest of the waits.
+/// Members without an answer leave nothing; if none has one, the batch is accepted (202). A batch of which no member
+/// was served, by the guard or by the node, has the first one's status.
 fn join<B>(members: Vec<Member<B>>) -> Answer<B> {
     let (mut head, ()) = Response::new(()).into_parts();
-    let refused = members.iter().all(|member| member.answer.is_refusal().is_some());
-    if let Some(first) = members.first().filter(|_| refused) {
+    let failed = members.iter().all(Member::has_failed);
+    if let Some(first) = members.first().filter(|_| failed) {
         head.status = first.answer.head().status;
-        let waits = members.iter().filter_map(|member| wait(&member.answer)).max();
-        head.headers.extend(waits.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds))));
+        head.headers = why(&members, &first.answer);
     }
     if members.iter().all(|member| member.answer.outcome().is_some()) {
         let bodies: Vec<Bytes> = members.iter().filter_map(Member::message).collect();
         if bodies.is_empty() {
-            head.status = if refused { head.status } else { StatusCode::ACCEPTED };
+            head.status = if failed { head.status } else { StatusCode::ACCEPTED };
             return Answer::whole(head, Bytes::new(), Outcome::Ok);
         }
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -252,6 +252,21 @@ fn join<B>(members: Vec<Member<B>>) -> Answer<B> {
     Answer::chained(head, bodies.collect::<VecDeque<_>>())
 }
 
+/// What the head of a batch says that was not served: what the first member's says, and the longest of the waits.
+fn why<B>(members: &[Member<B>], first: &Answer<B>) -> HeaderMap {
+    let kept =
+        |(name, value): (&HeaderName, &HeaderValue)| FIRST_SAYS.contains(name).then(|| (name.clone(), value.clone()));
+    let mut headers: HeaderMap = first.head().headers.iter().filter_map(kept).collect();
+    if let Some(seconds) = members.iter().filter_map(|member| wait(&member.answer)).max() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    headers
+}
+
+/// By the first a client learns how to log in; the last finds the batch in the logs.
+const FIRST_SAYS: [HeaderName; 3] =
+    [header::WWW_AUTHENTICATE, header::RETRY_AFTER, HeaderName::from_static("x-request-id")];
+
 /// A member of a batch, answered.
 struct Member<B> {
     answer: Answer<B>,
@@ -259,6 +274,12 @@ struct Member<B> {
 }
 
 impl<B> Member<B> {
+    /// Whether it was refused, by the guard (under whatever status) or by the node.
+    fn has_failed(&self) -> bool {
+        let status = self.answer.head().status;
+        self.answer.is_refusal().is_some() || status.is_client_error() || status.is_server_error()
+    }
+
     /// Its whole answer. What is no JSON object would spoil the answers of the others, and is told as a failure.
     fn message(&self) -> Option<Bytes> {
         let message = self.answer.message()?;

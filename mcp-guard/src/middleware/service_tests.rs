@@ -74,6 +74,58 @@ async fn an_answer_that_is_no_json_does_not_spoil_those_of_the_other_members() {
     assert_eq!((&body[1]["id"], &body[1]["result"]), (&json!(2), &json!({})));
 }
 
+/// A guard around a service that answers the message with the id (or method) `served`, and refuses all others with 401.
+async fn send_unauthorized(served: &'static str, batch: &'static str) -> (http::response::Parts, Value) {
+    let upstream = tower::service_fn(move |request: Request<Full<Bytes>>| async move {
+        let call = Arc::clone(request.extensions().get::<Arc<Call>>().unwrap());
+        let id = call.id.as_deref().unwrap_or(call.method.as_str());
+        let response = if id == served {
+            let body = if call.is_request() {
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#)
+            } else {
+                String::new()
+            };
+            Response::new(Full::from(body))
+        } else {
+            let refused = Response::builder().status(401).header("www-authenticate", "Bearer realm=\"node\"");
+            let refused = refused.header("x-request-id", format!("of {id}")).header("retry-after", "soon");
+            refused.body(Full::default()).unwrap()
+        };
+        Ok::<Upstream, Infallible>(response)
+    });
+    let response = McpService::new(Node::new(upstream)).oneshot(post(batch)).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (head, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+#[tokio::test]
+async fn a_batch_that_the_node_refuses_whole_has_the_status_of_its_first_member_and_what_that_says() {
+    let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]"#;
+    let (head, _) = send_unauthorized("nobody", batch).await;
+    assert_eq!(head.status.as_u16(), 401);
+    assert_eq!(head.headers["www-authenticate"], "Bearer realm=\"node\"");
+    assert_eq!(
+        (&head.headers["x-request-id"], &head.headers["retry-after"]),
+        (&"of 1".parse().unwrap(), &"soon".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn a_batch_of_which_one_member_is_served_has_its_answer() {
+    let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]"#;
+    let (head, body) = send_unauthorized("2", batch).await;
+    assert_eq!((head.status.as_u16(), &body[0]["id"]), (200, &json!(2)));
+    assert!(!head.headers.contains_key("www-authenticate"));
+}
+
+#[tokio::test]
+async fn notifications_that_the_node_refused_are_not_accepted() {
+    let batch = r#"[{"jsonrpc":"2.0","method":"notifications/a"},{"jsonrpc":"2.0","method":"notifications/b"}]"#;
+    assert_eq!(send_unauthorized("nobody", batch).await.0.status.as_u16(), 401);
+    assert_eq!(send_unauthorized("notifications/b", batch).await.0.status.as_u16(), 202);
+}
+
 #[tokio::test]
 async fn a_body_one_byte_over_the_limit_is_refused_and_one_at_it_is_not() {
     let message = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;

@@ -55,8 +55,10 @@ impl KeyHasher {
     }
 }
 
-/// The addresses that count as one client. An IPv4 address is the same client however it is written.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
+/// The addresses that count as one client, by the first of them: of IPv6 its first [`IPV6_PREFIX_BITS`] bits.
+///
+/// An IPv4 address is the same client however it is written.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - IPV6_PREFIX_BITS))).into(),

@@ -64,9 +64,8 @@ mod rules;
 mod service;
 mod table;
 
-pub(crate) use key::network;
-
 pub use decision::{Decision, Denial, Standing};
+pub use key::network;
 #[cfg(feature = "tower")]
 pub use layer::RateLimitLayer;
 pub use limiter::RateLimiter;

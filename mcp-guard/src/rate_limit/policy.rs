@@ -41,7 +41,7 @@ pub enum KeyPart {
     Client,
     /// The session that the client named.
     Session,
-    /// Who the caller is, where identity is configured.
+    /// Who the caller is, as `key_with` of a layer says. The sidecar does not know that yet, and refuses it.
     Subject,
     /// The method.
     Method,
@@ -60,7 +60,8 @@ pub struct CallMatch {
     /// The tool, as in `report_*`; default: any, or none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool: Option<Pattern>,
-    /// Who the caller is, as in `team-a/*`; default: anybody, or nobody.
+    /// Who the caller is, as in `team-a/*`; default: anybody, or nobody. Only for the library: the sidecar does not know who
+    /// calls yet, and refuses it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<Pattern>,
 }
@@ -160,6 +161,11 @@ impl RateLimitPolicy {
         &self.key
     }
 
+    /// Which calls the rule is about.
+    pub fn call_match(&self) -> &CallMatch {
+        &self.matching
+    }
+
     /// How fast calls are earned.
     pub fn rate(&self) -> Rate {
         self.rate
@@ -223,7 +229,8 @@ struct RateLimitSpec {
     /// What it is called, in refusals, headers and metrics: 1 to 64 of a-z, 0-9, `_` and `-`.
     #[schemars(regex(pattern = "^[a-z0-9_-]{1,64}$"))]
     name: String,
-    /// By what calls are told apart: any of client, session, subject, method, tool. Empty: one allowance for all.
+    /// By what calls are told apart: any of client, session, method, tool, and of subject in the library; the sidecar does not
+    /// know that yet, and refuses it. Empty: one allowance for all.
     key: Vec<KeyPart>,
     /// Which calls it is about; default: all.
     #[serde(default, rename = "match", skip_serializing_if = "is_default")]

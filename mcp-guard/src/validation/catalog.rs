@@ -1,6 +1,7 @@
 //! The tools that a node lists, and when the list has to be fetched.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,9 @@ pub(super) struct Catalog {
     edition: Edition,
     /// A list that passes by page by page. There is room for one; an interleaved second takes its place.
     passing: Option<Passing>,
+    /// Who the node said that it is when it last did, hashed with a secret of its own.
+    server: Option<u64>,
+    hasher: RandomState,
     failures: u32,
     not_before: Option<Instant>,
 }
@@ -197,6 +201,17 @@ impl Catalog {
     /// Were it dropped, calls would pass unchecked for as long as a client can have a tool say so.
     pub(super) fn changed(&mut self) {
         self.edition.change += 1;
+    }
+
+    /// The node says who it is. If that is another than the last time, what runs there is another program or version,
+    /// whose tools may be others: they are listed again, as after word of a change.
+    ///
+    /// Sessions of both may be open while a new version is rolled out, so nothing is dropped.
+    pub(super) fn introduced(&mut self, server: &str) {
+        let server = self.hasher.hash_one(server);
+        if self.server.replace(server).is_some_and(|last| last != server) {
+            self.changed();
+        }
     }
 
     /// Calls go to another node now: what is known must not be used.

@@ -17,7 +17,8 @@
 //! From every complete answer to `tools/list` that passes by, the last one counting for all sessions. When there is none yet, or
 //! when calls go to another node ([`CatalogHandle::forget`]), a call has the guard list the tools itself, in the call's own
 //! session and with its credentials; others wait for that list, at most twice `list_timeout`. When what is known is older than
-//! `refresh`, or 10 s old and without the tool, or 1 s old and the node said `list_changed`, one call lists and the others go by what
+//! `refresh`, or 10 s old and without the tool, or 1 s old and the node said `list_changed` or named another `serverInfo` in its
+//! answer to `initialize` than in the one before, one call lists and the others go by what
 //! is known until the new list is complete. A list that fails is tried again after 1 s, then 2 s, up to 60 s; one that the node
 //! refuses to its caller (401, 403; up to 2025-11-25 also 400, 404), after half a second.
 //!
@@ -61,6 +62,8 @@ mod catalog;
 mod fetch;
 #[cfg(feature = "tower")]
 mod handle;
+#[cfg(feature = "tower")]
+mod introduction;
 #[cfg(feature = "tower")]
 mod layer;
 #[cfg(feature = "tower")]

@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use super::compile::ToolSchema;
 use super::violation::Violation;
 use crate::call::Call;
-use crate::json::Tape;
-use crate::limits::JSON_DEPTH_MAX;
+use crate::json::{DEPTH_MAX, Tape};
 use crate::refusal::Reason;
 
 /// The longest message that is looked at for word of changed tools.
@@ -62,9 +61,9 @@ pub(super) fn check(result: &str, schema: &ToolSchema) -> Vec<Violation> {
     if !is_final || result.is_error == Some(true) {
         return Vec::new();
     }
-    match result.structured_content.map(|content| (content.get(), Tape::read(content.get(), JSON_DEPTH_MAX))) {
+    match result.structured_content.map(|content| (content.get(), Tape::read(content.get(), DEPTH_MAX))) {
         Some((text, Ok(tape))) => schema.check(tape.root(text)),
-        Some((_, Err(_))) => vec![Violation::new("", "json", format!("JSON of at most {JSON_DEPTH_MAX} levels"))],
+        Some((_, Err(_))) => vec![Violation::new("", "json", format!("JSON of at most {DEPTH_MAX} levels"))],
         None => vec![Violation::new("", "required", "`structuredContent`, since the tool has an output schema")],
     }
 }

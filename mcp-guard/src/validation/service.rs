@@ -19,10 +19,9 @@ use super::page::Page;
 use super::policy::{Mode, ValidationPolicy};
 use super::schema::Schema;
 use super::violation::Violation;
-use super::{fetch, metrics, results};
+use super::{fetch, introduction, metrics, results};
 use crate::call::{Call, Kind, Method};
-use crate::json::{Json, Odd, Tape};
-use crate::limits::JSON_DEPTH_MAX;
+use crate::json::{DEPTH_MAX, Json, Odd, Tape};
 use crate::middleware::{Answer, Handler, McpRequest, clock};
 use crate::refusal::{Reason, Refusal};
 
@@ -115,7 +114,7 @@ struct Known {
 /// What `body` holds, where that is not known yet.
 fn tape(body: &[u8]) -> Option<Arc<Tape>> {
     let text = std::str::from_utf8(body).ok()?;
-    Tape::read(text, JSON_DEPTH_MAX).ok().map(Arc::new)
+    Tape::read(text, DEPTH_MAX).ok().map(Arc::new)
 }
 
 /// The `params` of a message.
@@ -355,6 +354,15 @@ impl Shared {
             answer.on_message(move |message| {
                 if results::is_list_changed(message) {
                     catalog.write(Catalog::changed);
+                }
+                None
+            });
+        }
+        if call.method.is(Method::INITIALIZE) {
+            let (catalog, call) = (self.catalog.clone(), Arc::clone(call));
+            answer.on_message(move |message| {
+                if let Some(server) = results::result_of(message, &call).and_then(introduction::server_info) {
+                    catalog.write(|catalog| catalog.introduced(server));
                 }
                 None
             });

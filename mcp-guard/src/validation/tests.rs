@@ -369,3 +369,21 @@ impl Handler for Accepting {
         Answer::whole(Response::new(()).into_parts().0, Bytes::new(), crate::outcome::Outcome::Ok)
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_server_info_has_the_tools_listed_again() {
+    let node = Fake::adder();
+    let (_, guard) = guarded(ValidationPolicy::default(), &node);
+    let client = json!({"name": "test", "version": "0"});
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
+    for (version, expected) in
+        [("1", &["tools/list", "tools/call"][..]), ("1", &["tools/call"]), ("2", &["tools/list", "tools/call"])]
+    {
+        node.set(|node| node.result = json!({"serverInfo": {"name": "node", "version": version}}));
+        guard.handle(request("initialize", &params)).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        node.asked();
+        guard.handle(add(&json!({"a": 1}))).await;
+        assert_eq!(node.asked(), expected, "{version}");
+    }
+}

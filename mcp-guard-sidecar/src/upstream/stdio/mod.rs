@@ -19,7 +19,8 @@
 //! | the child does not read                      | calls wait, and give up after `first_byte`; a few lines are all that is kept |
 //! | the child writes a line of more than [`LINE_BYTES_MAX`] | the session ends                                         |
 //! | the child writes something else than messages | it is logged by its length and skipped                             |
-//! | the guard ends, in whatever way              | the children end: by [`Stdio::shutdown`], or killed by the kernel, see [`ExecNode`](crate::cli::ExecNode) |
+//! | the guard ends in order                      | the children end with all that they started: [`Stdio::shutdown`]    |
+//! | the guard is killed                          | the kernel kills the children themselves, see [`ExecNode`](crate::cli::ExecNode); what they started lives on, unless it ends with its input |
 //!
 //! A child leads a process group, which is sent SIGTERM and, after `grace`, SIGKILL. Its standard error goes to the
 //! log line by line, bounded in length and rate.
@@ -37,6 +38,7 @@ mod registry;
 mod service;
 mod session;
 mod spawner;
+mod vitals;
 
 pub use body::StdioBody;
 pub use options::StdioOptions;

@@ -24,6 +24,10 @@ pub struct StdioOptions {
     pub children_max: NonZeroUsize,
     /// How long a child may take to answer `initialize`; default 10 s.
     pub start_timeout: Duration,
+    /// How long the child of a probe may take to answer a ping; default 1 s.
+    pub ping_timeout: Duration,
+    /// How long an answer of a child shows that the node is well, so that no probe starts another; default 60 s.
+    pub speaks_for: Duration,
     /// How long a call may wait for the first message of its answer, where the request has no deadline; default 30 s.
     pub first_byte: Duration,
     /// How long a session may be silent; default 1 h.
@@ -35,7 +39,8 @@ pub struct StdioOptions {
     /// Most CPU time of a child in seconds; default: no limit. Needs `launcher`.
     pub cpu_seconds: Option<u64>,
     /// The `mcp-guard` binary (`/proc/self/exe` where that is what runs), by whose `exec-node` children are started.
-    /// Without it children outlive a guard that is killed, unless they end with their input.
+    /// Without it children outlive a guard that is killed, unless they end with their input; what children started does so
+    /// with it too.
     pub launcher: Option<PathBuf>,
     /// Which known quirks the node has.
     pub profile: Profile,
@@ -51,6 +56,8 @@ impl StdioOptions {
             directory: None,
             children_max: NonZeroUsize::MIN.saturating_add(127),
             start_timeout: Duration::from_secs(10),
+            ping_timeout: Duration::from_secs(1),
+            speaks_for: Duration::from_secs(60),
             first_byte: Duration::from_secs(30),
             session_idle: Duration::from_secs(3600),
             grace: Duration::from_secs(5),

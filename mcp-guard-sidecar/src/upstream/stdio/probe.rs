@@ -37,7 +37,9 @@ async fn answers_ping(inner: &Inner, opening: &Opening) -> bool {
     {
         return false;
     }
-    exchange(opening, "1", PING, limit).await.is_some_and(|answer| inner.options.profile.is_alive(&answer))
+    exchange(opening, "1", PING, inner.options.ping_timeout)
+        .await
+        .is_some_and(|answer| inner.options.profile.is_alive(&answer))
 }
 
 async fn exchange(opening: &Opening, id: &str, message: &'static str, limit: Duration) -> Option<Bytes> {

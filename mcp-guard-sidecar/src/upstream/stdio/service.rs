@@ -2,8 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use mcp_guard::call::{Call, Kind, Method};
-use mcp_guard::middleware::UpstreamError;
+use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::revision::Revision;
 use mcp_guard::session::{End, SessionId, cancelled_id, one_line, progress_token};
@@ -27,6 +26,7 @@ use super::probe::probe;
 use super::registry::Registry;
 use super::session::{Asking, Listening, Session, gone, refuse};
 use super::spawner::Spawner;
+use super::vitals::Vitals;
 use crate::upstream::patience::patience;
 
 /// A node on standard input and output, served as Streamable HTTP. Clones are the same node.
@@ -43,25 +43,29 @@ pub(super) struct Inner {
     pub(super) spawner: Spawner,
     /// One for each child, from before it starts until it is gone.
     pub(super) places: Arc<Semaphore>,
-    health: AtomicU8,
+    vitals: Mutex<Vitals>,
     is_ending: watch::Sender<bool>,
 }
 
-/// What the last child to be started says about the node.
+/// What the children show of the node.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "health checks must say what each means")]
 pub enum Health {
     /// None was started yet.
     Unknown,
-    /// It answered `initialize`.
+    /// The last that was to be seen of one is that it answered.
     Alive,
-    /// It did not start, or did not answer.
+    /// The last one to be started did not start, or did not answer.
     Failing,
 }
 
 impl Inner {
     pub(super) fn note(&self, health: Health) {
-        self.health.store(health as u8, Ordering::Relaxed);
+        self.vitals().note(health, clock::now());
+    }
+
+    fn vitals(&self) -> MutexGuard<'_, Vitals> {
+        self.vitals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the node is shut down.
@@ -86,7 +90,7 @@ impl Stdio {
             registry: Arc::new(Registry::new(&options)),
             spawner: Spawner::new(children_max),
             places: Arc::new(Semaphore::new(children_max)),
-            health: AtomicU8::new(Health::Unknown as u8),
+            vitals: Mutex::new(Vitals::new(options.speaks_for)),
             is_ending: watch::Sender::new(false),
             options,
         };
@@ -115,11 +119,15 @@ impl Stdio {
         self.inner.options.children_max.get().saturating_sub(self.inner.places.available_permits())
     }
 
-    /// How the node is. While its children show it, this asks nothing; else a child is started, pinged and ended, so
-    /// that a node that failed can come back without a client that tries.
+    /// How the node is. If a child has shown lately that it is well, by an answer, this asks nothing; else a child is
+    /// started, pinged and ended: a node that failed can come back without a client that tries, and one that nobody
+    /// calls is still looked at.
     pub async fn probe(&self) -> Health {
-        let known = self.alive();
-        if known == Health::Alive {
+        let (known, are_fresh) = {
+            let vitals = self.inner.vitals();
+            (vitals.health(), vitals.are_fresh(clock::now()))
+        };
+        if are_fresh {
             return known;
         }
         let health = probe(&self.inner, known).await;
@@ -129,11 +137,7 @@ impl Stdio {
 
     /// How the node is, as far as its children show.
     pub fn alive(&self) -> Health {
-        match self.inner.health.load(Ordering::Relaxed) {
-            health if health == Health::Alive as u8 => Health::Alive,
-            health if health == Health::Failing as u8 => Health::Failing,
-            _ => Health::Unknown,
-        }
+        self.inner.vitals().health()
     }
 }
 
@@ -235,6 +239,9 @@ async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     let progress_token = params(call, &body).filter(|_| is_carrier).and_then(progress_token);
     let asking = Asking { id, progress_token, is_carrier };
     let (waiting, start) = session.ask(asking, line, limit).await?;
+    if matches!(start, Start::Message | Start::End(End::Answered(_))) {
+        inner.note(Health::Alive);
+    }
     match start {
         Start::Message => Ok(answer::events(StdioBody::answer(waiting, id.into()))),
         Start::End(End::Answered(line)) => Ok(answer::json(StdioBody::whole(line))),
