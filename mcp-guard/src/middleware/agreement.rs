@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-use super::edge::{VERSION, single};
+use super::edge::VERSION;
+use super::fields::single;
 use crate::call::{Call, Kind, Method};
 use crate::refusal::{Reason, Refusal};
 

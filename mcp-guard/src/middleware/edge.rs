@@ -5,8 +5,9 @@ use http::request::Parts;
 use http::{HeaderMap, Method as HttpMethod, Uri};
 use thiserror::Error;
 
+use super::fields::Fields;
 use crate::call::Kind;
-use crate::limits::{HEADER_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, SESSION_BYTES_MAX};
+use crate::limits::SESSION_BYTES_MAX;
 use crate::message;
 use crate::refusal::{Reason, Refusal};
 use crate::revision::Revision;
@@ -68,18 +69,17 @@ impl EdgePolicy {
     ///
     /// The refusal, when the request may not come in.
     pub(super) fn admit(&self, head: &Parts) -> Result<Admitted, Refusal> {
-        check_size(&head.headers)?;
+        let fields = Fields::of(&head.headers)?;
         if self.path.as_ref().is_some_and(|path| path != head.uri.path()) {
             return Err(Refusal::new(Reason::NotFound, "MCP is served elsewhere"));
         }
         let kind = kind(&head.method)?;
-        let host = host(head)?;
+        let host = host(head, fields.host)?;
         self.check_host(host)?;
-        self.check_origin(single(&head.headers, &header::ORIGIN)?, host)?;
-        check_framing(&head.headers)?;
-        check_types(kind, &head.headers)?;
-        let session = single(&head.headers, &SESSION)?.map(session).transpose()?;
-        let version = single(&head.headers, &VERSION)?.map(|version| version.to_str().unwrap_or_default());
+        self.check_origin(fields.origin, host)?;
+        check_types(kind, &fields, &head.headers)?;
+        let session = fields.session.map(session).transpose()?;
+        let version = fields.version.map(|version| version.to_str().unwrap_or_default());
         let revision = version.and_then(Revision::parse);
         let unknown_version = version.filter(|_| revision.is_none());
         match unknown_version {
@@ -126,29 +126,6 @@ pub(super) struct Admitted {
     pub(super) unknown_version: Option<Box<str>>,
 }
 
-/// Refuses more header fields than anybody means to send: they are kept, walked and passed on as long as the call lasts.
-fn check_size(headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers.len() > HEADERS_MAX {
-        return Err(too_large(format!("allowed are {HEADERS_MAX} fields")));
-    }
-    let mut total = 0;
-    for (name, value) in headers {
-        let bytes = name.as_str().len() + value.len();
-        total += bytes;
-        if bytes > HEADER_BYTES_MAX {
-            return Err(too_large(format!("allowed are {HEADER_BYTES_MAX} bytes for a field")));
-        }
-    }
-    if total > HEADERS_BYTES_MAX {
-        return Err(too_large(format!("allowed are {HEADERS_BYTES_MAX} bytes for all fields together")));
-    }
-    Ok(())
-}
-
-fn too_large(detail: String) -> Refusal {
-    Refusal::new(Reason::HeadersTooLarge, detail)
-}
-
 fn kind(method: &HttpMethod) -> Result<Kind, Refusal> {
     match *method {
         HttpMethod::POST => Ok(Kind::Request),
@@ -159,8 +136,8 @@ fn kind(method: &HttpMethod) -> Result<Kind, Refusal> {
 }
 
 /// The one host that a request names, in its target or in `Host` (RFC 9112, section 3.2).
-fn host(head: &Parts) -> Result<&str, Refusal> {
-    let named = single(&head.headers, &header::HOST)?.map(|host| host.to_str().unwrap_or_default());
+fn host<'a>(head: &'a Parts, named: Option<&'a HeaderValue>) -> Result<&'a str, Refusal> {
+    let named = named.map(|host| host.to_str().unwrap_or_default());
     match (authority(&head.uri), named) {
         (Some(authority), Some(named)) if !authority.eq_ignore_ascii_case(named) => {
             Err(invalid("`Host` contradicts the request's target"))
@@ -181,29 +158,12 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// The value of a header that may be given once.
-pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (_, Some(_)) => Err(invalid(format!("`{name}` is given more than once"))),
-        (value, None) => Ok(value),
-    }
-}
-
-/// Refuses two framings at once, on which two parsers may disagree (RFC 9112, section 6.1).
-fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
-        return Err(invalid("`Content-Length` and `Transfer-Encoding` exclude each other"));
-    }
-    single(headers, &header::CONTENT_LENGTH).map(|_| ())
-}
-
-fn check_types(kind: Kind, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_types(kind: Kind, fields: &Fields<'_>, headers: &HeaderMap) -> Result<(), Refusal> {
     if kind == Kind::Request {
-        if !single(headers, &header::CONTENT_TYPE)?.is_some_and(is_json) {
+        if !fields.content_type.is_some_and(is_json) {
             return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is `application/json`, in UTF-8"));
         }
-        if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+        if fields.is_coded {
             return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is not compressed"));
         }
         if !is_usual(headers) && !ANSWER_TYPES.iter().any(|answer| accepts(headers, answer)) {
@@ -278,7 +238,7 @@ fn session(value: &HeaderValue) -> Result<&str, Refusal> {
     Ok(text)
 }
 
-fn invalid(detail: impl Into<String>) -> Refusal {
+pub(super) fn invalid(detail: impl Into<String>) -> Refusal {
     Refusal::new(Reason::InvalidHeader, detail)
 }
 

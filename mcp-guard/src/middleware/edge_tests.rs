@@ -1,6 +1,7 @@
 //! What the head of a request alone is refused for.
 
 use super::*;
+use crate::limits::{HEADER_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX};
 
 fn head(method: &str, headers: &[(&str, &str)]) -> Parts {
     let mut request = http::Request::builder().method(method).uri("/mcp");

@@ -15,6 +15,7 @@ mod body;
 pub mod clock;
 mod deadline;
 mod edge;
+mod fields;
 mod handler;
 mod metrics;
 mod node;

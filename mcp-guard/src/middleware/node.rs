@@ -149,9 +149,10 @@ fn into_http(request: McpRequest) -> Request<Full<Bytes>> {
     head.headers.remove(header::EXPECT);
     // A compressed answer could not be read on its way through.
     head.headers.remove(header::ACCEPT_ENCODING);
+    let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if request.body.is_empty() {
         head.headers.remove(header::CONTENT_LENGTH);
-    } else {
+    } else if announced != Some(request.body.len()) {
         head.headers.insert(header::CONTENT_LENGTH, request.body.len().into());
     }
     head.extensions.insert(request.call);

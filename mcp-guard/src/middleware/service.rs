@@ -105,79 +105,93 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move { Ok(shared.serve(request).await) })
+        let (mut head, body) = request.into_parts();
+        let client = take_client(&mut head);
+        let admitted = match self.shared.come_in(&head, client) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                let response = self.shared.refuse(&refusal.into()).into_response();
+                return Box::pin(ready(Ok(response)));
+            }
+        };
+        if admitted.kind == Kind::Request {
+            spell_out_accept(&mut head.headers);
+        }
+        // Everything that waits is in one allocation, so it carries as little as it can.
+        let (shared, head) = (Arc::clone(&self.shared), Arc::new(head));
+        Box::pin(async move { Ok(shared.answer(head, body, admitted, client).await.into_response()) })
     }
 }
 
-impl<H: Handler> Shared<H> {
-    async fn serve<B>(&self, request: Request<B>) -> Response<GuardBody<H::Body>>
-    where
-        B: Body + Send,
-        B::Data: Send,
-    {
-        let (head, body) = request.into_parts();
-        let answer = match self.come_in(&head) {
-            Err(refusal) => self.refuse(&refusal.into()),
-            Ok(admitted) if admitted.kind == Kind::Request => self.post(head, admitted, body).await,
-            Ok(admitted) => {
-                let call = Call::new(admitted.kind, Method::NONE, admitted.revision.unwrap_or(Revision::WHEN_ABSENT));
-                self.forward(Arc::new(head), (Bytes::new(), None), admitted.session, call).await
-            }
-        };
-        answer.into_response()
-    }
+/// Who sent a message, as far as the head of its request says.
+#[derive(Clone)]
+struct Sender {
+    session: Option<Box<str>>,
+    client: Option<IpAddr>,
+}
 
+impl<H: Handler> Shared<H> {
     /// Steps 2 and 4: by its head, and by the client's address.
-    fn come_in(&self, head: &Parts) -> Result<Admitted, Refusal> {
+    fn come_in(&self, head: &Parts, client: Option<IpAddr>) -> Result<Admitted, Refusal> {
         let admitted = self.settings.edge.admit(head)?;
         if let Some(doorkeeper) = &self.settings.doorkeeper {
-            doorkeeper(client(head))?;
+            doorkeeper(client)?;
         }
         Ok(admitted)
     }
 
-    async fn post<B>(&self, mut head: Parts, admitted: Admitted, body: B) -> Answer<H::Body>
+    async fn answer<B>(
+        &self,
+        head: Arc<Parts>,
+        body: B,
+        admitted: Admitted,
+        client: Option<IpAddr>,
+    ) -> Answer<H::Body>
     where
         B: Body + Send,
         B::Data: Send,
     {
+        let Admitted { kind, session, revision, unknown_version } = admitted;
+        let sender = Sender { session, client };
+        if kind != Kind::Request {
+            let call = Call::new(kind, Method::NONE, revision.unwrap_or(Revision::WHEN_ABSENT));
+            return self.forward(head, (Bytes::new(), None), sender, call).await;
+        }
         let limits = &self.settings.limits;
         let body = match read_body(body, limits.body_bytes_max(), limits.body_timeout()).await {
             Ok(body) => body,
             Err(refusal) => return self.refuse(&refusal.into()),
         };
-        let reading =
-            Reading { revision: admitted.revision, depth_max: limits.json_depth_max(), batch_max: limits.batch_max() };
-        spell_out_accept(&mut head.headers);
-        let read = message::read(&body, reading);
-        if let Some(version) = &admitted.unknown_version {
+        let read = message::read(
+            &body,
+            Reading { revision, depth_max: limits.json_depth_max(), batch_max: limits.batch_max() },
+        );
+        if let Some(version) = &unknown_version {
             return self.refuse(&of_unknown_version(version, read));
         }
         match read {
             Ok(message::Body::Single(call, tape)) => {
-                self.forward(Arc::new(head), (body, Some(Arc::new(tape))), admitted.session, call).await
+                self.forward(head, (body, Some(Arc::new(tape))), sender, call).await
             }
             // Boxed, so that messages which come alone do not carry the answers to batches.
-            Ok(message::Body::Batch(members)) => Box::pin(self.batch(head, body, admitted.session, members)).await,
+            Ok(message::Body::Batch(members)) => Box::pin(self.batch(head, body, sender, members)).await,
             Err(fault) => self.refuse(&fault),
         }
     }
 
     async fn batch(
         &self,
-        head: Parts,
+        head: Arc<Parts>,
         body: Bytes,
-        session: Option<Box<str>>,
+        sender: Sender,
         members: Vec<(Range<usize>, Result<Call, Fault>)>,
     ) -> Answer<H::Body> {
-        let head = Arc::new(head);
         let answers = members.into_iter().enumerate().map(async |(place, (range, member))| match member {
             Ok(mut call) => {
                 call.later_member = place > 0;
                 let id_of = Arc::new(call.clone());
                 let body = body.slice(range);
-                let answer = self.forward(Arc::clone(&head), (body, None), session.clone(), call).await;
+                let answer = self.forward(Arc::clone(&head), (body, None), sender.clone(), call).await;
                 Member { answer, call: Some(id_of) }
             }
             Err(fault) => Member { answer: self.refuse(&fault), call: None },
@@ -189,14 +203,14 @@ impl<H: Handler> Shared<H> {
         &self,
         head: Arc<Parts>,
         (body, tape): (Bytes, Option<Arc<Tape>>),
-        session: Option<Box<str>>,
+        sender: Sender,
         mut call: Call,
     ) -> impl Future<Output = Answer<H::Body>> + Send {
         if let Err(refusal) = agreement::check(&head.headers, &call) {
             return Either::Right(ready(self.refuse(&Fault { refusal, call: Some(Box::new(call)) })));
         }
-        call.session = session;
-        call.client = client(&head);
+        call.session = sender.session;
+        call.client = sender.client;
         let mut request = McpRequest::new(head, body, Arc::new(call));
         request.tape = tape;
         Either::Left(self.handler.handle(request))
@@ -220,8 +234,14 @@ fn of_unknown_version(version: &str, read: Result<message::Body, Fault>) -> Faul
     }
 }
 
-fn client(head: &Parts) -> Option<IpAddr> {
-    head.extensions.get::<Client>().map(|client| client.0)
+/// The client's address, which is kept in the [`Call`] from here on.
+fn take_client(head: &mut Parts) -> Option<IpAddr> {
+    let client = head.extensions.remove::<Client>();
+    if head.extensions.is_empty() {
+        // An empty map would be copied with the head.
+        head.extensions = http::Extensions::new();
+    }
+    client.map(|client| client.0)
 }
 
 /// One answer out of those to the members of a batch: an array, or a stream if one of them is.
