@@ -8,7 +8,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use mcp_guard::json::Tape;
 use mcp_guard::validation::ToolSchema;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 fn main() {
     divan::main();
@@ -53,6 +53,54 @@ fn reading_4_kib(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn compiling_a_small_schema() -> ToolSchema {
     ToolSchema::compile(divan::black_box(SMALL)).unwrap()
+}
+
+/// The worst that the bounds of a schema let through: patterns whose programs are as large as may be.
+#[divan::bench(sample_count = 10, args = [2, 4, 16, 64], consts = [0, 1, 2])]
+fn compiling_the_worst_patterns<const SHAPE: usize>(bencher: Bencher<'_, '_>, count: usize) {
+    let schema = worst(shape(SHAPE), count, "^x");
+    bencher.bench(|| ToolSchema::compile(divan::black_box(&schema)).unwrap());
+}
+
+/// The same where look-around at the end has all of them compiled twice.
+#[divan::bench(sample_count = 10, args = [4, 16, 64], consts = [0, 1, 2])]
+fn compiling_the_worst_patterns_twice<const SHAPE: usize>(bencher: Bencher<'_, '_>, count: usize) {
+    let schema = worst(shape(SHAPE), count, "^(?!x)");
+    bencher.bench(|| ToolSchema::compile(divan::black_box(&schema)).unwrap());
+}
+
+fn shape(number: usize) -> &'static str {
+    [".", r"\p{L}", "(?:ab|c)"].get(number).unwrap()
+}
+
+/// A schema of `count` patterns, the last one `last`, of which the others repeat `shape` as often as just compiles.
+fn worst(shape: &str, count: usize, last: &str) -> String {
+    let schema = |times: usize| {
+        let pattern = |at| if at + 1 == count { last.to_owned() } else { format!("{shape}{{1,{times}}}{at}") };
+        let properties: Map<_, _> =
+            (0..count).map(|at| (format!("p{at:02}"), json!({"pattern": pattern(at)}))).collect();
+        json!({"properties": properties}).to_string()
+    };
+    let (mut fits, mut too_many) = (1_usize, 20_000);
+    while too_many - fits > 1 + fits / 100 {
+        let middle = fits.midpoint(too_many);
+        if ToolSchema::compile(&schema(middle)).is_ok() { fits = middle } else { too_many = middle }
+    }
+    schema(fits)
+}
+
+#[divan::bench(sample_count = 10)]
+fn compiling_one_pattern_in_many_places(bencher: Bencher<'_, '_>) {
+    let properties: Map<_, _> = (0..2_000).map(|at| (format!("p{at}"), json!({"$ref": "#/$defs/p"}))).collect();
+    let schema = json!({"$defs": {"p": {"pattern": ".{1,1000}"}}, "properties": properties}).to_string();
+    bencher.bench(|| ToolSchema::compile(divan::black_box(&schema)).unwrap());
+}
+
+#[divan::bench(sample_count = 10)]
+fn compiling_a_schema_of_256_kib(bencher: Bencher<'_, '_>) {
+    let property = |at| (format!("p{at}"), json!({"minLength": 1}));
+    let schema = json!({"properties": (0..9_000).map(property).collect::<Map<_, _>>()}).to_string();
+    bencher.bench(|| ToolSchema::compile(divan::black_box(&schema)).unwrap());
 }
 
 fn check(bencher: Bencher<'_, '_>, schema: &str, arguments: &Value) {

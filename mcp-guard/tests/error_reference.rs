@@ -99,7 +99,7 @@ header `Retry-After` are there where waiting helps. Messages name tools, rules a
 const EXAMPLES: &str = "\n## Examples\n";
 
 /// What a caller or an operator wants to know beside the table.
-#[expect(clippy::wildcard_enum_match_arm, clippy::panic, reason = "a reason without advice fails the test")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others are below")]
 fn advice(reason: Reason) -> &'static str {
     match reason {
         Reason::ParseError => {
@@ -136,6 +136,14 @@ fn advice(reason: Reason) -> &'static str {
         Reason::NotFound => "MCP is served at the listener's `path`.",
         Reason::MethodNotAllowed => "POST, GET or DELETE.",
         Reason::RequestTimeout => "The body took longer than `limits.body_timeout`.",
+        _ => advice_beyond_the_message(reason),
+    }
+}
+
+/// The same for what does not depend on the message alone.
+#[expect(clippy::wildcard_enum_match_arm, clippy::panic, reason = "a reason without advice fails the test")]
+fn advice_beyond_the_message(reason: Reason) -> &'static str {
+    match reason {
         Reason::RateLimited => {
             "`data.rule` names the rule. Wait as long as `Retry-After` says: the same call then fits, if nobody else spends from the same allowance."
         }

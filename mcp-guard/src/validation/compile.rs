@@ -11,8 +11,12 @@ use super::screen::{PATTERN_BYTES_MAX, PATTERNS_MAX, PLACES_MAX, SCHEMA_DEPTH_MA
 use super::violation::Violation;
 use crate::json::{Json, TapeJson};
 
-/// The largest program of one regular expression in bytes: enough for `.{1,1000}`, and some 10 ms to compile.
+/// The largest program of one regular expression in bytes: enough for `.{1,1000}`.
 const PATTERN_PROGRAM_BYTES_MAX: usize = 1 << 20;
+
+/// The largest programs of all patterns of a schema together. Each may have an equal share, since there is no telling how large
+/// one is before it is compiled; of 64 patterns that is still enough for `.{1,50}`. It bounds the time: see the bench `arguments`.
+const PROGRAMS_BYTES_MAX: usize = 4 << 20;
 
 /// How often a pattern with look-around may go back before a text counts as not matching.
 const BACKTRACKS_MAX: usize = 10_000;
@@ -77,9 +81,10 @@ impl ToolSchema {
         let value: Value = serde_json::from_str(text).map_err(|_| invalid("JSON", ""))?;
         let size = screen(&value)?;
         // Most patterns do without look-around, and then matching takes linear time.
-        let linear = options().with_pattern_options(PatternOptions::regex().size_limit(PATTERN_PROGRAM_BYTES_MAX));
+        let program_bytes_max = PATTERN_PROGRAM_BYTES_MAX.min(PROGRAMS_BYTES_MAX / size.patterns.max(1));
+        let linear = options().with_pattern_options(PatternOptions::regex().size_limit(program_bytes_max));
         let validator = linear.build(&value).or_else(|_| {
-            let pattern = PatternOptions::fancy_regex().size_limit(PATTERN_PROGRAM_BYTES_MAX);
+            let pattern = PatternOptions::fancy_regex().size_limit(program_bytes_max);
             options().with_pattern_options(pattern.backtrack_limit(BACKTRACKS_MAX)).build(&value)
         });
         let validator = validator.map_err(|error| invalid(error.kind().keyword(), error.instance_path().as_str()))?;
@@ -160,6 +165,17 @@ mod tests {
     #[test]
     fn a_pattern_with_a_huge_program_does_not_compile() {
         assert_eq!(fault(&serde_json::json!({"pattern": "(a{1000}){1000}"})).label(), "invalid");
+    }
+
+    #[test]
+    fn the_patterns_of_a_schema_share_what_their_programs_may_take() {
+        let many = |count: usize, pattern: &str| {
+            serde_json::json!({"allOf": vec![serde_json::json!({"pattern": pattern}); count]}).to_string()
+        };
+        for (count, dots) in [(4, 1000), (64, 50)] {
+            assert!(ToolSchema::compile(&many(count, &format!("^.{{1,{dots}}}$"))).is_ok(), "{count}");
+        }
+        assert!(ToolSchema::compile(&many(64, "^.{1,1000}$")).is_err());
     }
 
     #[test]

@@ -23,7 +23,7 @@
 //! refuses to its caller (401, 403; up to 2025-11-25 also 400, 404), after half a second.
 //!
 //! A call whose tool has no usable schema **passes unchecked** and is counted in `mcp_guard_validation_unchecked_total{reason}`. A
-//! schema is compiled when it is first needed and once for each text. It may have no more than 64 levels, 64 patterns, and 32,768 places with its
+//! schema is compiled when it is first needed and once for each text. It may have no more than 64 levels, 64 patterns (4 MiB of programs together), and 32,768 places with its
 //! references followed; nothing is fetched for it; `format` is not asserted. One that is beyond or does not compile is logged with the tool's
 //! name, counted in `mcp_guard_tool_schemas_skipped_total{reason}` and not used.
 //!

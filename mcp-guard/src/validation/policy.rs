@@ -91,7 +91,11 @@ impl ValidationPolicy {
         usize::try_from(self.0.schema.0).unwrap_or(usize::MAX)
     }
 
-    /// Longest time that compiling one schema may take; one that took longer is dropped. Default 100 ms.
+    /// A schema that took longer to compile is dropped. Default 100 ms.
+    ///
+    /// The time is looked at afterwards, and the first call that needs the schema waits for it. What bounds it are the numbers of
+    /// patterns and places, the programs of the patterns together, and the length of the text: the worst that they let through takes
+    /// some 50 ms on a core of 2024, or more where [`schema_bytes_max`](Self::schema_bytes_max) is above its default.
     pub fn compile_time_max(&self) -> Duration {
         self.0.compile_time.0
     }
@@ -124,7 +128,8 @@ struct ValidationSpec {
     tools: NonZeroUsize,
     /// Largest text of a schema.
     schema: ByteSize,
-    /// Longest time that compiling one schema may take.
+    /// A schema that took longer than this to compile is not used. Compiling is not cut short; the bounds of a schema keep it to
+    /// some 50ms, and to more where `schema` is above 256KiB.
     compile_time: Span,
     /// Longest time that a call waits while the guard lists the tools.
     list_timeout: Span,

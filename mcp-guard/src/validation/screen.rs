@@ -29,18 +29,20 @@ const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 pub(super) struct Screened {
     /// How many places it has with its references followed, each recursion once.
     pub(super) places: usize,
+    /// How many `pattern`s and `patternProperties` it has, each once.
+    pub(super) patterns: usize,
     /// Whether it refers to itself, or to what cannot be followed here.
     pub(super) is_recursive: bool,
 }
 
 /// Measures `schema`, and refuses one that is beyond a bound.
 pub(super) fn screen(schema: &Value) -> Result<Screened, SchemaFault> {
-    let has_ids = surface(schema)?;
-    unfold(schema, has_ids)
+    let (patterns, has_ids) = surface(schema)?;
+    Ok(Screened { patterns, ..unfold(schema, has_ids)? })
 }
 
-/// Looks at each place once: depth and patterns. True if a part has an `$id`, so that `#` means another root there.
-fn surface(schema: &Value) -> Result<bool, SchemaFault> {
+/// Looks at each place once: how many patterns there are, and whether a part has an `$id`, so that `#` means another root there.
+fn surface(schema: &Value) -> Result<(usize, bool), SchemaFault> {
     let (mut patterns, mut has_ids) = (0, false);
     let mut rest = vec![(schema, 0)];
     while let Some((value, depth)) = rest.pop() {
@@ -58,7 +60,7 @@ fn surface(schema: &Value) -> Result<bool, SchemaFault> {
         has_ids |= depth > 0 && ["$id", "id"].iter().any(|id| value.get(id).is_some_and(Value::is_string));
         rest.extend(children(value).map(|child| (child, depth + 1)));
     }
-    Ok(has_ids)
+    Ok((patterns, has_ids))
 }
 
 enum Step<'a> {
@@ -70,7 +72,7 @@ enum Step<'a> {
 
 /// Counts the places of `schema` as the validator walks them: what a reference leads to counts each time.
 fn unfold(schema: &Value, has_ids: bool) -> Result<Screened, SchemaFault> {
-    let mut found = Screened { places: 0, is_recursive: false };
+    let mut found = Screened { places: 0, patterns: 0, is_recursive: false };
     let mut foreign = 0;
     let mut within = vec![schema];
     let mut rest = vec![Step::Enter(schema)];
