@@ -17,7 +17,7 @@ use crate::trace::TracePolicy;
 use crate::units::{ByteSize, Span};
 use crate::validation::ValidationPolicy;
 
-/// Everything that [`GuardLayer`](crate::middleware::GuardLayer) can be told. Every key has a default.
+/// Everything that [`GuardLayer`](crate::GuardLayer) can be told. Every key has a default.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

@@ -54,8 +54,8 @@ pub struct RunArguments {
     /// Where clients are served [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub listen: Option<SocketAddr>,
-    /// The node, as http://HOST[:PORT][/PATH]
-    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    /// The node, as `http://HOST[:PORT][/PATH]`
+    #[arg(long, value_name = "URL", conflicts_with = "command", help = "The node, as http://HOST[:PORT][/PATH]")]
     pub upstream: Option<String>,
     /// Where operators and probes are served [default: 127.0.0.1:9901]
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
