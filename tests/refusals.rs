@@ -101,8 +101,8 @@ fn a_head_that_is_too_large_is_refused_and_one_at_the_bounds_is_not() {
     // With `host`, `connection`, `content-length` and the three of `send`.
     let many = |count: usize| (6..count).map(|at| format!("x-{at}")).collect::<Vec<_>>();
     let of = |names: &[String]| reply(&names.iter().map(|name| (name.as_str(), "1")).collect::<Vec<_>>());
-    assert_eq!(of(&many(100)).status, 200);
-    assert_refused(&of(&many(101)), "headers_too_large", 431, 1025, NONE);
+    assert_eq!(of(&many(96)).status, 200);
+    assert_refused(&of(&many(97)), "headers_too_large", 431, 1025, NONE);
     let large = "x".repeat((16 << 10) - "x-1".len());
     assert_eq!(reply(&[("x-1", &large)]).status, 200);
     assert_refused(&reply(&[("x-11", &large)]), "headers_too_large", 431, 1025, NONE);

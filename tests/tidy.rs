@@ -6,13 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders of `mcp-guard/src` that are no concerns.
-const SHARED: [&str; 2] = ["middleware", "session"];
+const SHARED: [&str; 3] = ["json", "middleware", "session"];
 
 /// What every concern has.
 const CONCERN_FILES: [&str; 5] = ["mod.rs", "policy.rs", "layer.rs", "service.rs", "tests.rs"];
 
 /// The files of the library, beside `middleware/`, that may know a runtime, HTTP and the time. All others are pure (I1).
-const ADAPTERS: [&str; 13] = [
+const ADAPTERS: [&str; 14] = [
     "guard.rs",
     "layer.rs",
     "service.rs",
@@ -24,6 +24,7 @@ const ADAPTERS: [&str; 13] = [
     "trace/carried.rs",
     "trace/headers.rs",
     "trace/span.rs",
+    "validation/checks.rs",
     "validation/fetch.rs",
     "validation/metrics.rs",
 ];

@@ -12,7 +12,6 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use mcp_guard::limits;
 use mcp_guard::refusal::Reason;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
@@ -60,7 +59,7 @@ const BEAT: Duration = Duration::from_secs(1);
 pub(crate) fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // `Activity` ends silent connections.
-    builder.http1().header_read_timeout(None).max_headers(HEADERS_READ_MAX).max_buf_size(HEAD_BYTES_READ_MAX as usize);
+    builder.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES_READ_MAX as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -71,9 +70,8 @@ pub(crate) fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// What hyper takes of a head: more than the guard does ([`limits`]), so that the guard's answer says why, and bounded, so that
+/// What hyper takes of a head: more than the guard does ([`limits`](mcp_guard::limits)), so that the guard's answer says why, and bounded, so that
 /// no more is kept.
-const HEADERS_READ_MAX: usize = limits::HEADERS_MAX + 28;
 const HEAD_BYTES_READ_MAX: u32 = 128 * 1024;
 
 /// HTTP/2 streams of one connection; RFC 9113 advises no fewer than 100.

@@ -59,10 +59,8 @@ impl<'a> Members<'a> {
         let mut seen = [false; 4];
         scanner.object(|scanner, name| {
             let index = NAMES.iter().position(|known| *known == name);
-            if let Some(seen) = index.and_then(|index| seen.get_mut(index)) {
-                if std::mem::replace(seen, true) {
-                    return None;
-                }
+            if index.and_then(|index| seen.get_mut(index)).is_some_and(|seen| std::mem::replace(seen, true)) {
+                return None;
             }
             match (index, scanner.peek()?) {
                 (None, _) | (_, b'n') => drop(scanner.skip().ok()?),

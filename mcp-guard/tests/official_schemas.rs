@@ -211,7 +211,7 @@ fn kind(method: &str) -> Kind {
 
 fn ours(revision: Revision, method: &str, params: Option<&Value>) -> Result<(), MessageFault> {
     let text = params.map(Value::to_string).unwrap_or_default();
-    let tape = params.map(|_| Tape::read(&text, JSON_DEPTH_MAX).unwrap());
+    let tape = params.and_then(|_| Tape::read(&text, JSON_DEPTH_MAX).ok());
     MessageSchemas::get().check(revision, kind(method), method, tape.as_ref().map(|tape| tape.root(&text)))
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, ready};
@@ -19,12 +20,12 @@ use crate::retry::Repeat;
 /// Refuses calls of a node, or of a tool, that keeps failing. Made by [`BreakerLayer`](super::BreakerLayer).
 pub struct Breaker<H> {
     next: H,
-    shared: Arc<Shared>,
+    shared: Arc<Local>,
 }
 
 impl<H> Breaker<H> {
     pub(super) fn new(next: H, shared: Arc<Shared>) -> Self {
-        Self { next, shared }
+        Self { next, shared: Arc::new(Local(shared)) }
     }
 }
 
@@ -36,7 +37,7 @@ impl<H: Clone> Clone for Breaker<H> {
 
 impl<H> fmt::Debug for Breaker<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Breaker").field("node", &self.shared.node).finish_non_exhaustive()
+        f.debug_struct("Breaker").field("node", &self.shared.0.node).finish_non_exhaustive()
     }
 }
 
@@ -45,9 +46,9 @@ impl<H: Handler> Handler for Breaker<H> {
 
     fn handle(&self, request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
         let call = &request.call;
-        let permit = match Permit::ask(&self.shared, call) {
+        let permit = match Permit::ask(&self.shared, call, request.now) {
             Ok(permit) => permit,
-            Err(stop) => return Either::Right(ready(Answer::refuse(&self.shared.refusal(stop, call), call))),
+            Err(stop) => return Either::Right(ready(Answer::refuse(&self.shared.0.refusal(stop, call), call))),
         };
         let stays_open = stays_open(call);
         Either::Left(self.next.handle(request).map(move |mut answer| {
@@ -65,6 +66,9 @@ impl<H: Handler> Handler for Breaker<H> {
 fn stays_open(call: &Call) -> bool {
     call.kind == Kind::Listen || call.method.is(Method::SUBSCRIPTIONS_LISTEN)
 }
+
+/// What the calls through one stack share. Each counts itself in and out here; with a stack for each core, on its core.
+struct Local(Arc<Shared>);
 
 /// What all services of one layer share.
 pub(super) struct Shared {
@@ -111,15 +115,14 @@ impl Shared {
 
 /// A call that was let through. Settled once: with an outcome, or as cancelled when it is dropped.
 struct Permit {
-    shared: Arc<Shared>,
+    shared: Arc<Local>,
     pass: Option<Pass>,
 }
 
 impl Permit {
-    fn ask(shared: &Arc<Shared>, call: &Call) -> Result<Self, Stop> {
+    fn ask(shared: &Arc<Local>, call: &Call, now: Instant) -> Result<Self, Stop> {
         let ask = Ask { tool: call.tool(), is_safe: Repeat::of_method(call).is_safe() };
-        let now = clock::now();
-        let pass = shared.with(|breaker| breaker.admit(ask, now))?;
+        let pass = shared.0.with(|breaker| breaker.admit(ask, now))?;
         Ok(Self { shared: Arc::clone(shared), pass: Some(pass) })
     }
 
@@ -130,7 +133,7 @@ impl Permit {
     fn finish(&mut self, outcome: Outcome) {
         if let Some(pass) = self.pass.take() {
             let now = clock::now();
-            self.shared.with(|breaker| breaker.settle(pass, outcome, now));
+            self.shared.0.with(|breaker| breaker.settle(pass, outcome, now));
         }
     }
 }

@@ -149,7 +149,8 @@ impl<'a> Json<'a> {
     pub(crate) fn is_text(self, text: &str) -> bool {
         match self.form() {
             Form::Text => self.inside() == text,
-            _ => self.as_text().is_some_and(|said| said == text),
+            Form::EscapedText => self.as_text().is_some_and(|said| said == text),
+            Form::Null | Form::False | Form::True | Form::Number | Form::Array | Form::Object => false,
         }
     }
 

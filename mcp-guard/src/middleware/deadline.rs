@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::answer::Answer;
-use super::clock;
 use super::handler::{Handler, McpRequest};
 use crate::config::ToolPolicy;
 
@@ -37,7 +36,7 @@ impl<H: Handler> Handler for Deadline<H> {
 
     fn handle(&self, mut request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
         let own = request.call.tool().and_then(|tool| self.of_tool(tool));
-        let now = clock::now();
+        let now = request.now;
         request.deadline = own.or(self.default).map(|timeout| now + timeout);
         request.stream_deadline = own.map(|timeout| now + timeout);
         self.next.handle(request)

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http_body::Body;
 
-use super::Answer;
+use super::{Answer, clock};
 use crate::call::Call;
 use crate::json::Tape;
 
@@ -45,6 +45,9 @@ pub struct McpRequest {
     pub call: Arc<Call>,
     /// What was read of the body, as long as the body is what was read: whoever changes that takes this away.
     pub tape: Option<Arc<Tape>>,
+    /// When the clock was last read for it. A handler that waits reads it anew before it passes the request on, so that
+    /// all the others need not.
+    pub now: Instant,
     /// When the answer must have begun; a whole answer must have ended by then.
     pub deadline: Option<Instant>,
     /// When a stream must have brought the answer; without it, only its beginning is bounded.
@@ -54,7 +57,7 @@ pub struct McpRequest {
 impl McpRequest {
     /// A request from its parts.
     pub fn new(head: Arc<Parts>, body: Bytes, call: Arc<Call>) -> Self {
-        Self { head, body, call, tape: None, deadline: None, stream_deadline: None }
+        Self { head, body, call, tape: None, now: clock::now(), deadline: None, stream_deadline: None }
     }
 }
 

@@ -87,7 +87,7 @@ where
 
     async fn handle(&self, request: McpRequest) -> Answer<B> {
         let call = Arc::clone(&request.call);
-        let McpRequest { deadline, stream_deadline, .. } = request;
+        let McpRequest { now: start, deadline, stream_deadline, .. } = request;
         let exchange = async {
             // Mapped here, because an error that is not `Send` may not live across the await below.
             let response = self.service.clone().oneshot(into_http(request)).map_err(Into::into).await;
@@ -96,7 +96,6 @@ where
                 Err(error) => failure(error, &call),
             }
         };
-        let start = clock::now();
         let deadline = deadline.unwrap_or_else(|| start + FOR_EVER);
         let mut answer = match tokio::time::timeout_at(deadline.into(), exchange).await {
             Ok(answer) => answer,

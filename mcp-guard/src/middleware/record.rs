@@ -28,7 +28,7 @@ impl<H: Handler> Handler for Record<H> {
     type Body = H::Body;
 
     fn handle(&self, request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
-        let entry = Entry { call: Arc::clone(&request.call), start: clock::now(), outcome: Outcome::Cancelled };
+        let entry = Entry { call: Arc::clone(&request.call), start: request.now, outcome: Outcome::Cancelled };
         self.next.handle(request).map(|mut answer| {
             if let Some(reason) = answer.is_refusal() {
                 metrics::refused(reason);

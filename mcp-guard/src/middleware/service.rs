@@ -140,13 +140,7 @@ impl<H: Handler> Shared<H> {
         Ok(admitted)
     }
 
-    async fn answer<B>(
-        &self,
-        head: Arc<Parts>,
-        body: B,
-        admitted: Admitted,
-        client: Option<IpAddr>,
-    ) -> Answer<H::Body>
+    async fn answer<B>(&self, head: Arc<Parts>, body: B, admitted: Admitted, client: Option<IpAddr>) -> Answer<H::Body>
     where
         B: Body + Send,
         B::Data: Send,

@@ -23,4 +23,4 @@ fn what_a_call_carries_through_all_concerns_stays_small() {
 }
 
 /// It was 7,704 before the concerns stopped being futures around futures.
-const BYTES_MAX: usize = 2_304;
+const BYTES_MAX: usize = 2_400;

@@ -49,18 +49,17 @@ impl Gate {
         Self { state: Shared::new(state), meters }
     }
 
-    /// A place for `call`, if there is one at once; else the instant from which it may [`wait`](Self::wait) for one.
-    pub(super) fn enter(&self, call: &Call) -> Result<Permit, Instant> {
-        let came = clock::now();
-        let place = self.run(|queue| queue.admit(call, came)).ok_or(came)?;
+    /// A place for `call`, if there is one at once; else it may [`wait`](Self::wait) for one.
+    pub(super) fn enter(self: &Arc<Self>, call: &Call, now: Instant) -> Option<Permit> {
+        let place = self.run(|queue| queue.admit(call, now))?;
         self.meters.get_or_init(Meters::new).waited(Duration::ZERO);
-        Ok(Permit { gate: self.clone(), place: Some(place) })
+        Some(Permit { gate: Arc::clone(self), place: Some(place) })
     }
 
     /// Waits for a place for `call`, which `came` without finding one, at most until `deadline`.
     ///
     /// Dropping the future gives up the wait, or the place if it had just been granted.
-    pub(super) async fn wait(&self, call: &Call, deadline: Option<Instant>, came: Instant) -> Word {
+    pub(super) async fn wait(self: &Arc<Self>, call: &Call, deadline: Option<Instant>, came: Instant) -> Word {
         let permit = self.wait_in_line(call, deadline, came).await?;
         let waited =
             permit.place.as_ref().map_or(Duration::ZERO, |place| place.taken_at().saturating_duration_since(came));
@@ -68,7 +67,7 @@ impl Gate {
         Ok(permit)
     }
 
-    async fn wait_in_line(&self, call: &Call, deadline: Option<Instant>, came: Instant) -> Word {
+    async fn wait_in_line(self: &Arc<Self>, call: &Call, deadline: Option<Instant>, came: Instant) -> Word {
         let (wake, mut word) = oneshot::channel();
         let ticket = self.run(|queue| queue.wait(call, deadline, wake, came))?;
         // Dropped before `word`. It takes the waiter out of the room, or else `word` may hold a place and gives it back.
@@ -87,11 +86,11 @@ impl Gate {
     }
 
     /// Runs `f` on the queue, then tells those whom it concerns.
-    fn run<R>(&self, f: impl FnOnce(&mut NodeQueue<Wake>) -> R) -> R {
+    fn run<R>(self: &Arc<Self>, f: impl FnOnce(&mut NodeQueue<Wake>) -> R) -> R {
         let (result, mut notices) = self.step(f);
         while !notices.is_empty() {
             for notice in std::mem::take(&mut notices) {
-                let word = notice.word.map(|place| Permit { gate: self.clone(), place: Some(place) });
+                let word = notice.word.map(|place| Permit { gate: Arc::clone(self), place: Some(place) });
                 // The waiter may be leaving at this very moment: then its place comes back, and goes to the next here
                 // rather than in the permit's own `Drop`, which would come back here once for each that leaves.
                 if let Err(Ok(mut permit)) = notice.wake.send(word)
@@ -119,7 +118,7 @@ impl Gate {
 
 /// A waiter's part in the queue, which ends with it.
 struct Waiting<'a> {
-    gate: &'a Gate,
+    gate: &'a Arc<Gate>,
     ticket: Ticket,
 }
 
@@ -133,7 +132,7 @@ impl Drop for Waiting<'_> {
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Permit {
-    gate: Gate,
+    gate: Arc<Gate>,
     place: Option<Place>,
 }
 

@@ -10,6 +10,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, Share
 use super::gate::Gate;
 use super::policy::QueuePolicy;
 use super::testing::call;
+use crate::middleware::clock;
 use crate::outcome::Outcome;
 
 /// Remembers where each gauge stands, and how many times each histogram was written to.
@@ -62,14 +63,16 @@ impl Recorder for Book {
 async fn gauges_follow_the_queues_and_go_back_to_nothing_with_them() {
     let book = Book::default();
     let _here = metrics::set_default_local_recorder(&book);
-    let new = |concurrency| Gate::new(QueuePolicy::fixed(NonZeroU32::new(concurrency).unwrap()).unwrap(), &[]);
+    let new =
+        |concurrency| Arc::new(Gate::new(QueuePolicy::fixed(NonZeroU32::new(concurrency).unwrap()).unwrap(), &[]));
     let (one, other) = (new(1), new(3));
     let message = call("ping");
-    let running = one.enter(&message).unwrap();
-    let _running_too = other.enter(&message).unwrap();
+    let running = one.enter(&message, clock::now()).unwrap();
+    let _running_too = other.enter(&message, clock::now()).unwrap();
     assert_eq!(book.gauges(), [2.0, 0.0, 4.0]);
 
-    let came = one.enter(&message).unwrap_err();
+    let came = clock::now();
+    assert!(one.enter(&message, came).is_none());
     let mut waits = Box::pin(one.wait(&message, None, came));
     assert!(futures_util::FutureExt::now_or_never(&mut waits).is_none());
     assert_eq!(book.gauges(), [2.0, 1.0, 4.0]);

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, ready};
@@ -10,7 +9,7 @@ use futures_util::future::{Either, ready};
 use super::gate::{Gate, Permit, Word};
 use super::node_queue::{Shed, Why};
 use crate::call::Method;
-use crate::middleware::{Answer, Handler, McpRequest};
+use crate::middleware::{Answer, Handler, McpRequest, clock};
 use crate::refusal::{Reason, Refusal};
 
 /// Lets so many requests through at once, a bounded number wait, and refuses the rest. Made by
@@ -18,26 +17,30 @@ use crate::refusal::{Reason, Refusal};
 #[derive(Clone, Debug)]
 pub struct Queue<H> {
     next: H,
-    gate: Gate,
+    /// In an allocation of its own: each call counts itself in and out there, and a stack for each core does it on its core.
+    gate: Arc<Gate>,
 }
 
 impl<H> Queue<H> {
     pub(super) fn new(next: H, gate: Gate) -> Self {
-        Self { next, gate }
+        Self { next, gate: Arc::new(gate) }
     }
 }
 
 impl<H: Handler> Handler for Queue<H> {
     type Body = H::Body;
 
-    fn handle(&self, request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
+    fn handle(&self, mut request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
         if !request.call.is_request() {
             return Either::Right(Either::Right(self.next.handle(request)));
         }
-        match self.gate.enter(&request.call) {
-            Ok(permit) => Either::Left(self.serve(request, permit)),
-            Err(came) => Either::Right(Either::Left(self.wait(&request, came).then(|word| match word {
-                Ok(permit) => Either::Left(self.serve(request, permit)),
+        match self.gate.enter(&request.call, request.now) {
+            Some(permit) => Either::Left(self.serve(request, permit)),
+            None => Either::Right(Either::Left(self.wait(&request).then(|word| match word {
+                Ok(permit) => {
+                    request.now = clock::now();
+                    Either::Left(self.serve(request, permit))
+                }
                 Err(shed) => Either::Right(ready(Answer::refuse(&refusal(shed), &request.call))),
             }))),
         }
@@ -46,8 +49,9 @@ impl<H: Handler> Handler for Queue<H> {
 
 impl<H: Handler> Queue<H> {
     /// Boxed, so that calls which find a place at once do not carry the waiting of others.
-    fn wait(&self, request: &McpRequest, came: Instant) -> Pin<Box<dyn Future<Output = Word> + Send>> {
-        let (gate, call, deadline) = (self.gate.clone(), Arc::clone(&request.call), request.deadline);
+    fn wait(&self, request: &McpRequest) -> Pin<Box<dyn Future<Output = Word> + Send>> {
+        let (gate, call) = (Arc::clone(&self.gate), Arc::clone(&request.call));
+        let (deadline, came) = (request.deadline, request.now);
         Box::pin(async move { gate.wait(&call, deadline, came).await })
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::request::Parts;
 use tower::Layer;
@@ -150,8 +151,8 @@ impl RateLimitLayer {
         self.subject_of.as_ref().and_then(|subject_of| subject_of(head, call))
     }
 
-    pub(super) fn decide(&self, call: &Call) -> Decision {
-        let (cost, now) = (self.cost(call), clock::now());
+    pub(super) fn decide(&self, call: &Call, now: Instant) -> Decision {
+        let cost = self.cost(call);
         let decision = if self.after_doorkeeper {
             self.limiter.after_body(call, cost, now)
         } else {

@@ -29,7 +29,7 @@ impl<H: Handler> Handler for RateLimit<H> {
         if let Some(subject) = self.limits.subject(&request.head, &request.call) {
             Arc::make_mut(&mut request.call).subject = Some(subject);
         }
-        let (answer, standing) = match self.limits.decide(&request.call) {
+        let (answer, standing) = match self.limits.decide(&request.call, request.now) {
             Decision::Allow(standing) => (Either::Left(self.next.handle(request)), standing),
             Decision::Deny(denial) => {
                 let refusal = self.limits.limiter().refuse(&denial);

@@ -47,7 +47,7 @@ impl<H> Retry<H> {
     /// Never within a session: two requests with one id would be out there at once, which servers do not expect.
     fn hedge_after(&self, request: &McpRequest, attempts: &Attempts) -> Option<Duration> {
         let after = self.policy().hedge_after()?;
-        let in_time = request.deadline.is_none_or(|deadline| clock::now() + after < deadline);
+        let in_time = request.deadline.is_none_or(|deadline| request.now + after < deadline);
         let alone = request.call.session.is_none();
         let hedged = in_time && alone && attempts.remain(self.policy()) && self.repeat(request) == Repeat::Always;
         hedged.then_some(after)
@@ -70,7 +70,7 @@ impl<H: Handler> Handler for Retry<H> {
     type Body = H::Body;
 
     fn handle(&self, request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
-        self.shared.deposit(clock::now());
+        self.shared.deposit(request.now);
         let attempts = Attempts::first(self.policy());
         // What is rare is boxed, so that calls which need one try do not carry the tries of others.
         if let Some(after) = self.hedge_after(&request, &attempts) {
@@ -99,7 +99,12 @@ impl<H: Handler> Retry<H> {
     }
 
     /// Sends the call again as long as `answer` is not good, and that is allowed and may help.
-    async fn go_on(&self, mut answer: Answer<H::Body>, request: McpRequest, mut attempts: Attempts) -> Answer<H::Body> {
+    async fn go_on(
+        &self,
+        mut answer: Answer<H::Body>,
+        mut request: McpRequest,
+        mut attempts: Attempts,
+    ) -> Answer<H::Body> {
         let mut retried = false;
         let result = loop {
             match self.after(&answer, &request, &mut attempts) {
@@ -111,6 +116,7 @@ impl<H: Handler> Retry<H> {
             }
             retried = true;
             attempts.sent();
+            request.now = clock::now();
             answer = self.next.handle(request.clone()).await;
         };
         if let Some(outcome) = result {
@@ -139,7 +145,9 @@ impl<H: Handler> Retry<H> {
             return first.await;
         }
         attempts.sent();
-        let second = pin!(self.next.handle(request.clone()));
+        let mut again = request.clone();
+        again.now = clock::now();
+        let second = pin!(self.next.handle(again));
         let (answer, won) = match select(first, second).await {
             Either::Left((answer, _)) if is_good(&answer) => (answer, "first"),
             Either::Left((_, second)) => (second.await, "second"),

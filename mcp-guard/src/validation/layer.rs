@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tower::Layer;
 
+use super::checks::Shared;
 use super::handle::CatalogHandle;
 use super::policy::ValidationPolicy;
-use super::service::{Shared, Validation};
+use super::service::Validation;
 use crate::middleware::{Handler, McpService, Node};
 
 /// Puts a [`Validation`] in front of one upstream.

@@ -59,6 +59,8 @@ pub mod violation;
 #[cfg(feature = "tower")]
 mod catalog;
 #[cfg(feature = "tower")]
+mod checks;
+#[cfg(feature = "tower")]
 mod fetch;
 #[cfg(feature = "tower")]
 mod handle;

@@ -28,7 +28,11 @@ use super::slots::Slot;
 
 /// A node and the connections to it. Pools made with [`HttpUpstream::another_pool`] share the bounds.
 #[derive(Clone, Debug)]
-pub struct HttpUpstream {
+pub struct HttpUpstream(Arc<Local>);
+
+/// What the calls of one runtime share. Each counts itself in and out here, on its own core.
+#[derive(Debug)]
+struct Local {
     shared: Arc<Shared>,
     pool: Arc<Pool>,
 }
@@ -60,23 +64,22 @@ impl HttpUpstream {
         let target = Uri::try_from(&options.path)?;
         let pools = Pools::new(options.connections_max, options.idle_timeout);
         let pool = pools.add();
-        Ok(Self { shared: Arc::new(Shared { options, host, target, pools }), pool })
+        Ok(Self(Arc::new(Local { shared: Arc::new(Shared { options, host, target, pools }), pool })))
     }
 
     /// The same node with a pool for another runtime.
     #[must_use]
     pub fn another_pool(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), pool: self.shared.pools.add() }
+        let shared = Arc::clone(&self.0.shared);
+        Self(Arc::new(Local { pool: shared.pools.add(), shared }))
     }
 
     async fn exchange(self, request: Request<Full<Bytes>>) -> Result<Response<PooledBody>, UpstreamError> {
         let call = request.extensions().get::<Arc<Call>>();
         let purpose = call.map_or(Purpose::Call, |call| Purpose::of(call));
-        let limit = time_limit(request.extensions(), self.shared.options.first_byte_timeout);
-        let request = match self.shared.options.profile {
-            Profile::Standard => request,
-            profile => quirks::to_node(profile, request).await?,
-        };
+        let limit = time_limit(request.extensions(), self.0.shared.options.first_byte_timeout);
+        let profile = self.0.shared.options.profile;
+        let request = if profile == Profile::Standard { request } else { quirks::to_node(profile, request).await? };
         let mut request = self.outgoing(request);
         loop {
             let (mut connection, is_kept) = self.connection(purpose).await?;
@@ -94,11 +97,11 @@ impl HttpUpstream {
 
     /// The request as the node sees it.
     fn outgoing(&self, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
-        *request.uri_mut() = self.shared.target.clone();
+        *request.uri_mut() = self.0.shared.target.clone();
         *request.version_mut() = Version::HTTP_11;
         strip_hop_by_hop(request.headers_mut());
         join_cookies(request.headers_mut());
-        request.headers_mut().insert(header::HOST, self.shared.host.clone());
+        request.headers_mut().insert(header::HOST, self.0.shared.host.clone());
         *request.extensions_mut() = http::Extensions::new();
         request
     }
@@ -107,15 +110,15 @@ impl HttpUpstream {
     async fn connection(&self, purpose: Purpose) -> Result<(Connection, bool), UpstreamError> {
         let own_place = match purpose {
             Purpose::Call => None,
-            Purpose::Listening => Some(self.shared.pools.place_for_stream().ok_or_else(|| self.full(purpose))?),
+            Purpose::Listening => Some(self.0.shared.pools.place_for_stream().ok_or_else(|| self.full(purpose))?),
         };
-        if let Some(mut connection) = self.pool.take().await {
+        if let Some(mut connection) = self.0.pool.take().await {
             if let Some(place) = own_place {
                 connection.slot = place;
             }
             return Ok((connection, true));
         }
-        let place = own_place.or_else(|| self.shared.pools.place_for_call()).ok_or_else(|| self.full(purpose))?;
+        let place = own_place.or_else(|| self.0.shared.pools.place_for_call()).ok_or_else(|| self.full(purpose))?;
         Ok((self.connect(place).await?, false))
     }
 
@@ -125,12 +128,12 @@ impl HttpUpstream {
             Purpose::Call => "connections",
             Purpose::Listening => "connections for streams",
         };
-        let detail = format!("all {} {what} are in use", self.shared.pools.places());
+        let detail = format!("all {} {what} are in use", self.0.shared.pools.places());
         UpstreamError::Refused(Box::new(Refusal::new(Reason::UpstreamUnavailable, detail).retry_after(WAIT)))
     }
 
     async fn connect(&self, place: Slot) -> Result<Connection, UpstreamError> {
-        let options = &self.shared.options;
+        let options = &self.0.shared.options;
         let unavailable = |text: String| UpstreamError::Unavailable(text);
         let stream = match timeout(options.connect_timeout, TcpStream::connect(&options.authority)).await {
             Err(_) => return Err(unavailable(format!("no connection within {:?}", options.connect_timeout))),
@@ -146,12 +149,12 @@ impl HttpUpstream {
         let (mut head, body) = response.into_parts();
         strip_hop_by_hop(&mut head.headers);
         head.version = Version::HTTP_11;
-        Response::from_parts(head, PooledBody::new(body, connection, Arc::clone(&self.pool)))
+        Response::from_parts(head, PooledBody::new(body, connection, Arc::clone(&self.0.pool)))
     }
 
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
-        self.pool.len()
+        self.0.pool.len()
     }
 }
 
@@ -209,7 +212,7 @@ impl Service<Request<Full<Bytes>>> for HttpUpstream {
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
         let call = request.extensions().get::<Arc<Call>>();
         let goes_on_until = call.is_some_and(|call| outlives_its_client(call)).then(|| {
-            let limit = self.shared.options.first_byte_timeout;
+            let limit = self.0.shared.options.first_byte_timeout;
             request.extensions().get::<CallDeadline>().map_or_else(|| clock::now() + limit, |deadline| deadline.0)
         });
         Exchange::new(Box::pin(self.clone().exchange(request)), goes_on_until)
