@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | has had no request | `first`, from when it was accepted |
 //! | works on a request, or sends an answer | as long as that takes |
+//! | has a part of an answer for its client, who does not take it | `between`, from when it was there |
 //! | is between requests, or has sent a part of the next head | `between`, from the end of the last answer |
 //!
 //! A head that comes slowly on a used connection so holds no more than a connection that is kept open unused.
@@ -53,12 +54,17 @@ struct State {
     is_first: bool,
     /// When the connection was accepted, or the last answer ended.
     silent_since: Instant,
+    /// Streams that have begun.
+    streams: Vec<Arc<Handed>>,
 }
+
+/// Since when the client of a stream could take what it was sent last; `None` once it has.
+type Handed = Mutex<Option<Instant>>;
 
 impl Activity {
     /// A connection that was just accepted.
     pub(crate) fn new() -> Self {
-        let state = State { in_flight: 0, is_first: true, silent_since: clock::now() };
+        let state = State { in_flight: 0, is_first: true, silent_since: clock::now(), streams: Vec::new() };
         Self(Arc::new(Shared { state: Mutex::new(state), has_begun: Notify::new() }))
     }
 
@@ -84,11 +90,21 @@ impl Activity {
     fn remaining(&self, silence: Silence, now: Instant) -> Option<Duration> {
         let state = self.lock();
         let limit = if state.is_first { silence.first } else { silence.between };
-        if state.in_flight > 0 {
-            return Some(limit);
-        }
-        let left = limit.saturating_sub(now.saturating_duration_since(state.silent_since));
+        let since = if state.in_flight > 0 { state.stalled_since() } else { Some(state.silent_since) };
+        let left = since.map_or(limit, |since| limit.saturating_sub(now.saturating_duration_since(since)));
         (!left.is_zero()).then_some(left)
+    }
+
+    /// Whether nothing is left that is worth waiting for.
+    fn is_over(&self, silence: Silence) -> bool {
+        self.lock().in_flight == 0 || self.remaining(silence, clock::now()).is_none()
+    }
+
+    /// A stream has begun, and its first part was handed out.
+    fn stream(&self) -> Arc<Handed> {
+        let handed = Arc::new(Mutex::new(Some(clock::now())));
+        self.lock().streams.push(Arc::clone(&handed));
+        handed
     }
 
     fn ask(&self) -> Asked {
@@ -104,8 +120,19 @@ impl Activity {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
+}
+
+impl State {
+    /// Since when the client has not taken a part of a stream, the longest such time.
+    fn stalled_since(&self) -> Option<Instant> {
+        self.streams.iter().filter_map(|handed| *lock(handed)).min()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Serves a connection until it ends, is silent for too long, or `ends` comes. Then it takes no more requests and
@@ -138,7 +165,7 @@ where
                 result = connection.as_mut() => return result,
                 () = tokio::time::sleep(CLOSING) => {}
             }
-            if activity.lock().in_flight == 0 {
+            if activity.is_over(silence) {
                 return Ok(());
             }
         }
@@ -241,7 +268,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = ready!(Pin::new(&mut self.future).poll(cx));
         let asked = self.asked.take();
-        Poll::Ready(result.map(|response| response.map(|body| TrackedBody { body, _asked: asked })))
+        Poll::Ready(result.map(|response| response.map(|body| TrackedBody { body, handed: None, asked })))
     }
 }
 
@@ -249,7 +276,28 @@ where
 #[derive(Debug)]
 pub(crate) struct TrackedBody<B> {
     body: B,
-    _asked: Option<Asked>,
+    /// For a stream that has begun.
+    handed: Option<Arc<Handed>>,
+    asked: Option<Asked>,
+}
+
+impl<B> TrackedBody<B> {
+    /// A part that is not the last was handed out: whether the client takes it shows when the next is asked for.
+    fn handed_out(&mut self) {
+        match (&self.handed, &self.asked) {
+            (Some(handed), _) => *lock(handed) = Some(clock::now()),
+            (None, Some(asked)) => self.handed = Some(asked.0.stream()),
+            (None, None) => {}
+        }
+    }
+}
+
+impl<B> Drop for TrackedBody<B> {
+    fn drop(&mut self) {
+        if let (Some(handed), Some(asked)) = (&self.handed, &self.asked) {
+            asked.0.lock().streams.retain(|other| !Arc::ptr_eq(other, handed));
+        }
+    }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for TrackedBody<B> {
@@ -257,7 +305,14 @@ impl<B: Body<Data = Bytes> + Unpin> Body for TrackedBody<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if let Some(handed) = &self.handed {
+            *lock(handed) = None;
+        }
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(frame, Poll::Ready(Some(Ok(_)))) && !self.body.is_end_stream() {
+            self.handed_out();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

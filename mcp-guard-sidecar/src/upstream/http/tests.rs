@@ -245,6 +245,41 @@ async fn a_deadline_takes_the_place_of_the_time_to_the_first_byte() {
     assert_eq!(patient.await.unwrap().unwrap().status(), 200);
 }
 
+/// A call that was left by its client while the node worked on it.
+async fn left(node: &Node, upstream: &HttpUpstream, revision: Revision) {
+    let call = Call::new(Kind::Request, Method::new(Method::TOOLS_CALL), revision);
+    let mut exchange = Box::pin(upstream.clone().oneshot(request(call, &[], "hold")));
+    tokio::select! {
+        _ = &mut exchange => panic!("it was answered"),
+        () = node.arrived(1) => {}
+    }
+    drop(exchange);
+    node.shared.gate.add_permits(1);
+}
+
+#[tokio::test]
+async fn a_call_of_a_revision_with_sessions_goes_on_when_its_client_leaves() {
+    let node = Node::start().await;
+    let upstream = node.upstream(|_| ());
+    left(&node, &upstream, Revision::V2025_11_25).await;
+    let is_kept = async {
+        while upstream.idle() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, is_kept).await.expect("the answer was read, and the connection kept");
+}
+
+#[tokio::test]
+async fn from_2026_07_28_on_a_client_that_leaves_takes_the_connection_with_it() {
+    let node = Node::start().await;
+    let upstream = node.upstream(|options| options.connections_max = 1);
+    left(&node, &upstream, Revision::V2026_07_28).await;
+    // Its place is free at once, for a new connection.
+    ask(&upstream, "").await.unwrap();
+    assert_eq!(upstream.idle(), 1);
+}
+
 #[tokio::test]
 async fn the_node_gets_what_was_judged_and_nothing_of_the_clients_connection() {
     let node = Node::start().await;
