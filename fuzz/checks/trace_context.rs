@@ -5,6 +5,7 @@ use mcp_guard::trace::{
     baggage, tracestate,
 };
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -27,7 +28,9 @@ fn check_splice(params: &[u8]) {
     let Some(meta) = Meta::find(params, 0..params.len()) else { return };
     let outgoing = Outgoing { traceparent: PARENT, tracestate: "", baggage: "a=b" };
     let spliced = meta.splice(&outgoing).expect("the places fit the body").into_body();
-    let mut before: Value = serde_json::from_slice(params).expect("a body with `_meta` is JSON");
+    serde_json::from_slice::<&RawValue>(params).expect("a body with `_meta` is JSON");
+    // JSON may hold numbers that a double does not; what is around them cannot be compared then.
+    let Ok(mut before) = serde_json::from_slice::<Value>(params) else { return };
     let mut after: Value = serde_json::from_slice(&spliced).expect("it still is");
     assert_eq!(after["_meta"][Key::TraceParent.as_str()], PARENT);
     assert_eq!(after["_meta"][Key::Baggage.as_str()], "a=b");
