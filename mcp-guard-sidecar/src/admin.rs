@@ -11,7 +11,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
@@ -21,6 +20,7 @@ use crate::admin_door;
 use crate::drain::Drain;
 use crate::health::Health;
 use crate::memory::Memory;
+use crate::metrics_page::Page;
 
 /// What the endpoints tell about.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub struct Admin {
     /// Whether there is enough memory.
     pub memory: Arc<Memory>,
     /// Renders the metrics page.
-    pub metrics: PrometheusHandle,
+    pub metrics: Page,
     /// The effective config, secrets redacted.
     pub config: Arc<Value>,
 }

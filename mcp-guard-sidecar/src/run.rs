@@ -5,17 +5,12 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use http_body_util::Full;
 use mcp_guard::GuardLayer;
-use mcp_guard::middleware::InvalidEdge;
-use metrics_exporter_prometheus::BuildError;
+use mcp_guard::middleware::{self, InvalidEdge};
 use pingora::server::Server;
 use pingora::services::background::background_service;
 use thiserror::Error;
-use tower::{Layer, Service};
+use tower::Layer;
 
 use crate::activity::Silence;
 use crate::admin::Admin;
@@ -28,7 +23,7 @@ use crate::drain::Drain;
 use crate::health::Health;
 use crate::host::{self, Ending, Finish};
 use crate::memory::Memory;
-use crate::metrics_page::{self, Upkeep};
+use crate::metrics_page::{self, AlreadyRecorded, Upkeep};
 use crate::open_files;
 use crate::probe::{Probe, Prober};
 use crate::stack;
@@ -54,7 +49,7 @@ pub enum RunError {
     },
     /// Metrics could not be set up.
     #[error("metrics: {0}")]
-    Metrics(#[from] BuildError),
+    Metrics(#[from] AlreadyRecorded),
     /// Logs or traces could not be set up.
     #[error("telemetry: {0}")]
     Telemetry(#[from] TelemetryError),
@@ -114,7 +109,7 @@ pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), R
         connections: Connections::new(drain.clone(), limits.connections_max(), limits.connections_per_client_max()),
         memory: Arc::clone(&memory),
     };
-    guard.server.add_service(background_service("metrics", Upkeep::new(metrics.clone(), Arc::clone(&memory))));
+    guard.server.add_service(background_service("metrics", Upkeep::new(Arc::clone(&memory))));
     let admin = Admin {
         drain: drain.clone(),
         health: Arc::clone(&health),
@@ -163,15 +158,7 @@ impl Guard<'_> {
     }
 
     /// One service for each listener and core, with an upstream of its own.
-    fn serve<S, B>(&mut self, upstream: impl Fn() -> S) -> Result<(), RunError>
-    where
-        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
-        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-        S::Future: Send,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    fn serve<U: middleware::Upstream>(&mut self, upstream: impl Fn() -> U) -> Result<(), RunError> {
         let limits = &self.config.guard().limits;
         let silence = Silence { first: limits.header_timeout(), between: limits.keep_alive() };
         for (listener, address) in self.config.listeners().iter().zip(&self.addresses.listeners) {
