@@ -10,6 +10,7 @@ mod clock;
 mod contest;
 mod echo;
 mod guard;
+pub mod in_memory;
 mod load;
 mod nginx;
 mod node;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// A call allocates some thirty times, nearly always on the core that frees it (docs/performance.md).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     mcp_guard_sidecar::cli::main()
