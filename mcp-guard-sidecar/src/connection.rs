@@ -1,22 +1,17 @@
 //! One accepted stream, served by hyper with the guard stack.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use mcp_guard::middleware::{Handler, McpService};
 use mcp_guard::refusal::Reason;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
-use tower::Service;
 
 use crate::activity::{self, Activity, Silence};
 use crate::admission::{Connections, Place};
@@ -24,8 +19,8 @@ use crate::memory::Memory;
 use crate::served::{Connection, Served};
 
 /// Serves connections with `service`.
-pub struct GuardApp<S> {
-    service: S,
+pub struct GuardApp<H> {
+    service: McpService<H>,
     builder: auto::Builder<TokioExecutor>,
     connections: Connections,
     silence: Silence,
@@ -33,10 +28,10 @@ pub struct GuardApp<S> {
     beats: Once,
 }
 
-impl<S> GuardApp<S> {
+impl<H> GuardApp<H> {
     /// Serves as many as `connections` lets in, each until it is silent for longer than `silence` says, and no new calls
     /// while `memory` sheds.
-    pub fn new(service: S, connections: Connections, silence: Silence, memory: Arc<Memory>) -> Self {
+    pub fn new(service: McpService<H>, connections: Connections, silence: Silence, memory: Arc<Memory>) -> Self {
         Self { service, builder: builder(), connections, silence, memory, beats: Once::new() }
     }
 }
@@ -81,20 +76,14 @@ const STREAMS_MAX: u32 = 128;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-impl<S> fmt::Debug for GuardApp<S> {
+impl<H> fmt::Debug for GuardApp<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardApp").field("connections", &self.connections).finish_non_exhaustive()
     }
 }
 
 #[async_trait::async_trait]
-impl<S, B> ServerApp for GuardApp<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send + Unpin,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl<H: Handler> ServerApp for GuardApp<H> {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
         self.beats.call_once(|| drop(tokio::spawn(beat())));
         let peer = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().map(|a| a.ip()));
@@ -114,13 +103,7 @@ where
 /// How long a connection that is turned away may take, from the accept to the end of its one answer.
 const TURNED_AWAY: Duration = Duration::from_secs(1);
 
-impl<S, B> GuardApp<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send + Unpin,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl<H: Handler> GuardApp<H> {
     async fn serve(&self, stream: Stream, client: IpAddr) {
         let activity = Activity::new();
         let served = activity.track(self.served(client, None));
@@ -141,7 +124,7 @@ where
         let _ = activity::serve(connection, activity, self.silence, async move { begun.has_begun().await }).await;
     }
 
-    fn served(&self, client: IpAddr, turned_away: Option<Reason>) -> Served<S> {
+    fn served(&self, client: IpAddr, turned_away: Option<Reason>) -> Served<H> {
         let (drain, memory) = (self.connections.drain().clone(), Arc::clone(&self.memory));
         let connection = Arc::new(Connection { client, drain, memory, turned_away });
         Served { service: self.service.clone(), connection }

@@ -14,18 +14,17 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use mcp_guard::call::Method as McpMethod;
-use mcp_guard::middleware::Client;
+use mcp_guard::middleware::{self, GuardBody, Handler, McpService};
 use mcp_guard::refusal::{Reason, Refusal};
 use metrics::counter;
-use tower::Service;
 
 use crate::drain::Drain;
 use crate::memory::Memory;
 use crate::refused;
 
 /// Serves the requests of one connection with `service`.
-pub(crate) struct Served<S> {
-    pub(crate) service: S,
+pub(crate) struct Served<H> {
+    pub(crate) service: McpService<H>,
     /// Shared by the requests of this connection alone, so that counting who holds it stays on one core.
     pub(crate) connection: Arc<Connection>,
 }
@@ -39,24 +38,23 @@ pub(crate) struct Connection {
     pub(crate) turned_away: Option<Reason>,
 }
 
-impl<S, B> hyper::service::Service<Request<Incoming>> for Served<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
-    S::Future: Unpin,
-    B: Unpin,
-{
-    type Response = Response<DrainedBody<B>>;
+impl<H: Handler> hyper::service::Service<Request<Incoming>> for Served<H> {
+    type Response = Response<DrainedBody<GuardBody<H::Body>>>;
     type Error = Infallible;
-    type Future = ServedFuture<S::Future, B>;
+    type Future = ServedFuture<middleware::Served<H::Body>, GuardBody<H::Body>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         if let Some(reason) = self.connection.refuses(request.method()) {
             return ServedFuture::Refused(Some(refused(reason, request.version())));
         }
-        request.extensions_mut().insert(Client(self.connection.client));
         let (version, stays_open) = (request.version(), stays_open(&request));
         let connection = Arc::clone(&self.connection);
-        ServedFuture::Asked { future: self.service.clone().call(request), connection, version, stays_open }
+        ServedFuture::Asked {
+            future: self.service.serve(request, Some(self.connection.client)),
+            connection,
+            version,
+            stays_open,
+        }
     }
 }
 

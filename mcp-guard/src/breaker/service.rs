@@ -53,9 +53,9 @@ impl<H: Handler> Handler for Breaker<H> {
         let stays_open = stays_open(call);
         Either::Left(self.next.handle(request).map(move |mut answer| {
             if answer.outcome().is_none() && stays_open {
-                permit.settle(Outcome::Ok);
+                permit.settle(Outcome::Ok, clock::now());
             } else {
-                answer.on_end(move |outcome| permit.settle(outcome));
+                answer.on_end(move |outcome, at| permit.settle(outcome, at));
             }
             answer
         }))
@@ -126,13 +126,12 @@ impl Permit {
         Ok(Self { shared: Arc::clone(shared), pass: Some(pass) })
     }
 
-    fn settle(mut self, outcome: Outcome) {
-        self.finish(outcome);
+    fn settle(mut self, outcome: Outcome, now: Instant) {
+        self.finish(outcome, now);
     }
 
-    fn finish(&mut self, outcome: Outcome) {
+    fn finish(&mut self, outcome: Outcome, now: Instant) {
         if let Some(pass) = self.pass.take() {
-            let now = clock::now();
             self.shared.0.with(|breaker| breaker.settle(pass, outcome, now));
         }
     }
@@ -140,6 +139,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.finish(Outcome::Cancelled);
+        if self.pass.is_some() {
+            self.finish(Outcome::Cancelled, clock::now());
+        }
     }
 }

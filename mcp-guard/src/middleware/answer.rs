@@ -2,38 +2,50 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::body::{GuardBody, Stream};
+use super::clock;
+use super::handler::McpRequest;
 use crate::call::Call;
 use crate::outcome::Outcome;
 use crate::refusal::{Reason, Refusal};
 
-/// The answer to one message.
-pub struct Answer<B> {
+/// The answer to one message. In an allocation of its own, because each concern on the way back takes it and gives it on.
+pub struct Answer<B>(Box<Inner<B>>);
+
+struct Inner<B> {
     head: Parts,
     body: GuardBody<B>,
     outcome: Option<Outcome>,
     refused: Option<Reason>,
+    unsent: Option<Box<McpRequest>>,
+    /// Read once, for all who want to know when a whole answer was there.
+    made_at: Instant,
 }
 
 impl<B> Answer<B> {
+    fn new(head: Parts, body: GuardBody<B>, outcome: Option<Outcome>, refused: Option<Reason>) -> Self {
+        Self(Box::new(Inner { head, body, outcome, refused, unsent: None, made_at: clock::now() }))
+    }
+
     /// A whole answer of which everything is known.
     pub fn whole(head: Parts, body: Bytes, outcome: Outcome) -> Self {
-        Self { head, body: GuardBody::whole(body), outcome: Some(outcome), refused: None }
+        Self::new(head, GuardBody::whole(body), Some(outcome), None)
     }
 
     /// An answer that is still coming.
     pub(super) fn streaming(head: Parts, stream: Stream<B>) -> Self {
-        Self { head, body: GuardBody::stream(stream), outcome: None, refused: None }
+        Self::new(head, GuardBody::stream(stream), None, None)
     }
 
     /// The answers to the members of a batch, one after the other.
     pub(super) fn chained(head: Parts, bodies: VecDeque<GuardBody<B>>) -> Self {
-        Self { head, body: GuardBody::chain(bodies), outcome: Some(Outcome::Ok), refused: None }
+        Self::new(head, GuardBody::chain(bodies), Some(Outcome::Ok), None)
     }
 
     /// The answer that tells `call` about `refusal`.
@@ -56,75 +68,88 @@ impl<B> Answer<B> {
             head.headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
         }
         let body = GuardBody::whole(body.unwrap_or_default());
-        Self { head, body, outcome: Some(outcome), refused: Some(refusal.reason()) }
+        Self::new(head, body, Some(outcome), Some(refusal.reason()))
+    }
+
+    /// The same, with the request of which nothing was sent.
+    #[must_use]
+    pub fn with_unsent(mut self, request: Box<McpRequest>) -> Self {
+        self.0.unsent = Some(request);
+        self
+    }
+
+    /// The request, if nothing of it was sent and whoever answers has given it back.
+    pub fn take_unsent(&mut self) -> Option<Box<McpRequest>> {
+        self.0.unsent.take()
     }
 
     /// How the call ended; `None` while its stream is running.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.outcome
+        self.0.outcome
     }
 
     /// Why the guard refused the call, if it did.
     pub fn is_refusal(&self) -> Option<Reason> {
-        self.refused
+        self.0.refused
     }
 
-    /// Calls `f` with how the call ended: at once if that is known, else when the stream ends.
+    /// Calls `f` with how the call ended, and when: at once if that is known, else when the stream ends.
     ///
     /// If the client leaves first, `f` is dropped unrun; what must not be lost goes into a `Drop` of what it holds.
-    pub fn on_end(&mut self, f: impl FnOnce(Outcome) + Send + 'static) {
-        match (self.outcome, self.body.as_stream()) {
-            (Some(outcome), _) => f(outcome),
+    pub fn on_end(&mut self, f: impl FnOnce(Outcome, Instant) + Send + 'static) {
+        match (self.0.outcome, self.0.body.as_stream()) {
+            (Some(outcome), _) => f(outcome, self.0.made_at),
             (None, Some(stream)) => stream.on_end(Box::new(f)),
-            (None, None) => f(Outcome::Ok),
+            (None, None) => f(Outcome::Ok, self.0.made_at),
         }
     }
 
     /// The whole JSON answer, where it is not a stream.
     pub fn message(&self) -> Option<&Bytes> {
-        self.body.as_whole().filter(|body| !body.is_empty())
+        self.0.body.as_whole().filter(|body| !body.is_empty())
     }
 
     /// Shows `f` each JSON-RPC message of the answer; what it returns replaces the message.
     ///
     /// A whole answer is shown at once, those in a stream as they pass.
     pub fn on_message(&mut self, mut f: impl FnMut(&[u8]) -> Option<Bytes> + Send + 'static) {
-        if let Some(stream) = self.body.as_stream() {
+        if let Some(stream) = self.0.body.as_stream() {
             stream.on_message(Box::new(f));
         } else if let Some(replacement) = self.message().and_then(|message| f(message)) {
-            self.body = GuardBody::whole(replacement);
+            self.0.body = GuardBody::whole(replacement);
         }
     }
 
     /// Status and headers.
     pub fn head(&self) -> &Parts {
-        &self.head
+        &self.0.head
     }
 
     /// Status and headers, to change.
     pub fn head_mut(&mut self) -> &mut Parts {
-        &mut self.head
+        &mut self.0.head
     }
 
     /// The body, as it goes to the client.
     pub fn into_body(self) -> GuardBody<B> {
-        self.body
+        self.0.body
     }
 
     /// The response, as it goes to the client.
-    pub fn into_response(mut self) -> Response<GuardBody<B>> {
+    pub fn into_response(self) -> Response<GuardBody<B>> {
+        let Inner { mut head, body, .. } = *self.0;
         // The host writes the length of what is really sent.
-        self.head.headers.remove(header::CONTENT_LENGTH);
-        Response::from_parts(self.head, self.body)
+        head.headers.remove(header::CONTENT_LENGTH);
+        Response::from_parts(head, body)
     }
 }
 
 impl<B> fmt::Debug for Answer<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
-            .field("status", &self.head.status)
-            .field("outcome", &self.outcome)
-            .field("refused", &self.refused)
+            .field("status", &self.0.head.status)
+            .field("outcome", &self.0.outcome)
+            .field("refused", &self.0.refused)
             .finish_non_exhaustive()
     }
 }

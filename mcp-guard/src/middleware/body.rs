@@ -11,8 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
 use tokio::time::Sleep;
 
-use super::metrics;
 use super::sse::EventSplitter;
+use super::{clock, metrics};
 use crate::call::Call;
 use crate::outcome::Outcome;
 use crate::refusal::{Reason, Refusal};
@@ -126,7 +126,7 @@ impl<B> fmt::Debug for GuardBody<B> {
     }
 }
 
-type OnEnd = Box<dyn FnOnce(Outcome) + Send>;
+type OnEnd = Box<dyn FnOnce(Outcome, Instant) + Send>;
 type OnMessage = Box<dyn FnMut(&[u8]) -> Option<Bytes> + Send>;
 
 /// A stream of server-sent events on its way through. Events leave whole, as they came.
@@ -184,7 +184,8 @@ impl<B> Stream<B> {
     }
 
     fn settle(&mut self, outcome: Outcome) {
-        self.on_end.drain(..).for_each(|f| f(outcome));
+        let now = clock::now();
+        self.on_end.drain(..).for_each(|f| f(outcome, now));
     }
 
     /// The end of a stream that broke off.

@@ -33,7 +33,7 @@ where
 {
     let settled = std::sync::Arc::new(Mutex::new(None));
     let note = std::sync::Arc::clone(&settled);
-    stream.on_end(Box::new(move |outcome| *note.lock().unwrap() = Some(outcome)));
+    stream.on_end(Box::new(move |outcome, _| *note.lock().unwrap() = Some(outcome)));
     let body = GuardBody::stream(stream).collect().await;
     let text = body.map(|body| String::from_utf8(body.to_bytes().to_vec()).unwrap());
     let outcome = *settled.lock().unwrap();

@@ -57,7 +57,12 @@ pub struct McpRequest {
 impl McpRequest {
     /// A request from its parts.
     pub fn new(head: Arc<Parts>, body: Bytes, call: Arc<Call>) -> Self {
-        Self { head, body, call, tape: None, now: clock::now(), deadline: None, stream_deadline: None }
+        Self::at(clock::now(), head, body, call)
+    }
+
+    /// The same, where the clock was just read.
+    pub fn at(now: Instant, head: Arc<Parts>, body: Bytes, call: Arc<Call>) -> Self {
+        Self { head, body, call, tape: None, now, deadline: None, stream_deadline: None }
     }
 }
 
@@ -70,13 +75,6 @@ impl fmt::Debug for McpRequest {
             .finish_non_exhaustive()
     }
 }
-
-/// When the answer must have begun, put into the extensions of what the wrapped service gets.
-///
-/// The service need not keep it: the guard does. It may end its own waiting by it instead of a limit of its own.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "read by the wrapped service")]
-pub struct CallDeadline(pub Instant);
 
 /// The address of the client, put into the request's extensions by whoever accepted the connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

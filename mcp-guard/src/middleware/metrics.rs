@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
 use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::call::{Call, Method};
@@ -21,7 +22,7 @@ static DURATIONS: [OnceLock<Histogram>; Method::LABELS] = [const { OnceLock::new
 static UPSTREAM_DURATION: OnceLock<Histogram> = OnceLock::new();
 
 /// The counters of each tool that has a label of its own.
-static TOOLS: LazyLock<RwLock<HashMap<Box<str>, ByOutcome>>> = LazyLock::new(RwLock::default);
+static TOOLS: LazyLock<RwLock<HashMap<Box<str>, ByOutcome, RandomState>>> = LazyLock::new(RwLock::default);
 static OTHER_TOOLS: ByOutcome = [const { OnceLock::new() }; Outcome::COUNT];
 
 type ByOutcome = [OnceLock<Counter>; Outcome::COUNT];

@@ -26,15 +26,17 @@ mod shared;
 #[cfg(test)]
 mod sizes_tests;
 mod sse;
+mod upstream;
 
 pub use answer::Answer;
 pub use body::{BodyError, GuardBody};
 pub use deadline::Deadline;
 pub use edge::{EdgePolicy, InvalidEdge};
-pub use handler::{CallDeadline, Client, Handler, McpRequest};
+pub use handler::{Client, Handler, McpRequest};
 pub use metrics::{COUNTERS, GAUGES, HISTOGRAMS, describe_metrics};
-pub use node::{Node, UpstreamError};
+pub use node::Node;
 pub use record::Record;
-pub use service::{Doorkeeper, McpService, Settings};
+pub use service::{Doorkeeper, McpService, Served, Settings};
 pub(crate) use shared::Shared;
 pub use sse::{EventSplitter, EventTooLarge};
+pub use upstream::{CallDeadline, Upstream, UpstreamError, frame_whole};

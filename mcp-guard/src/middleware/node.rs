@@ -1,63 +1,37 @@
-//! The inner end of the stack: the wrapped http service, its answers classified.
+//! The inner end of the stack: the upstream, its answers classified.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::TryFutureExt;
-use http::{Request, Response, header};
+use http::{Response, header};
 use http_body::Body;
-use http_body_util::Full;
-use thiserror::Error;
-use tower::ServiceExt;
 
 use super::answer::Answer;
 use super::body::Stream;
-use super::handler::{CallDeadline, Handler, McpRequest};
-use super::{clock, metrics};
+use super::handler::{Handler, McpRequest};
+use super::metrics;
+use super::upstream::{BoxError, Upstream, UpstreamError};
 use crate::call::{Call, Kind};
 use crate::outcome::Outcome;
 use crate::refusal::{Reason, Refusal};
 use crate::reply::Reply;
 
-/// How the wrapped service may fail, when it wants to be understood.
-///
-/// Any other error is taken for [`UpstreamError::Failed`]: the call may have run.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum UpstreamError {
-    /// The upstream could not be reached; nothing of the call was sent.
-    #[error("{0}")]
-    Unavailable(String),
-    /// The upstream broke off after something was sent.
-    #[error("{0}")]
-    Failed(String),
-    /// The upstream did not answer in time.
-    #[error("no answer within {0:?}")]
-    TimedOut(Duration),
-    /// The upstream's adapter refused the call; it was not sent.
-    #[error("{}", .0.detail())]
-    Refused(Box<Refusal>),
-}
-
-type BoxError = Box<dyn StdError + Send + Sync>;
-
-/// Passes calls to the wrapped service and says how they ended.
+/// Passes calls to the upstream and says how they ended.
 #[derive(Clone)]
-pub struct Node<S> {
-    service: S,
+pub struct Node<U> {
+    upstream: U,
     answer_bytes_max: usize,
 }
 
-impl<S> Node<S> {
+impl<U> Node<U> {
     /// Answers of more than this are cut off, unless [`Node::answer_bytes_max`] says otherwise.
     pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 
-    /// The inner end around `service`.
-    pub fn new(service: S) -> Self {
-        Self { service, answer_bytes_max: Self::ANSWER_BYTES_MAX }
+    /// The inner end around `upstream`.
+    pub fn new(upstream: U) -> Self {
+        Self { upstream, answer_bytes_max: Self::ANSWER_BYTES_MAX }
     }
 
     /// Bounds a whole answer, and one event of a stream.
@@ -68,30 +42,33 @@ impl<S> Node<S> {
     }
 }
 
-impl<S> fmt::Debug for Node<S> {
+impl<U> fmt::Debug for Node<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("answer_bytes_max", &self.answer_bytes_max).finish_non_exhaustive()
     }
 }
 
-impl<S, B> Handler for Node<S>
-where
-    S: tower::Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    type Body = B;
+impl<U: Upstream> Handler for Node<U> {
+    type Body = U::Body;
 
-    async fn handle(&self, request: McpRequest) -> Answer<B> {
+    /// Boxed, since what waits for a node is large, and each concern around it would move it by the copy.
+    fn handle(&self, request: McpRequest) -> impl Future<Output = Answer<U::Body>> + Send {
+        Box::pin(self.exchange(request))
+    }
+}
+
+/// Stands for no deadline: thirty years.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+impl<U> Node<U> {
+    async fn exchange(&self, request: McpRequest) -> Answer<U::Body>
+    where
+        U: Upstream,
+    {
         let call = Arc::clone(&request.call);
         let McpRequest { now: start, deadline, stream_deadline, .. } = request;
         let exchange = async {
-            // Mapped here, because an error that is not `Send` may not live across the await below.
-            let response = self.service.clone().oneshot(into_http(request)).map_err(Into::into).await;
-            match response {
+            match self.upstream.send(request).await {
                 Ok(response) => self.read(response, &call, stream_deadline).await,
                 Err(error) => failure(error, &call),
             }
@@ -102,16 +79,11 @@ where
             Err(_) => refuse(Reason::DeadlineExceeded, "the call's time is up", Outcome::TimedOut, &call),
         };
         if call.is_request() {
-            answer.on_end(move |_| metrics::tried(clock::now().duration_since(start).as_secs_f64()));
+            answer.on_end(move |_, at| metrics::tried(at.duration_since(start).as_secs_f64()));
         }
         answer
     }
-}
 
-/// Stands for no deadline: thirty years.
-const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
-impl<S> Node<S> {
     /// Reads a whole answer, or hands a stream on.
     async fn read<B>(&self, response: Response<B>, call: &Arc<Call>, until: Option<Instant>) -> Answer<B>
     where
@@ -141,29 +113,13 @@ impl<S> Node<S> {
     }
 }
 
-fn into_http(request: McpRequest) -> Request<Full<Bytes>> {
-    let mut head = Arc::unwrap_or_clone(request.head);
-    // The body is whole here, whatever framing it came with, and nobody needs to be asked whether to send it.
-    head.headers.remove(header::TRANSFER_ENCODING);
-    head.headers.remove(header::EXPECT);
-    // A compressed answer could not be read on its way through.
-    head.headers.remove(header::ACCEPT_ENCODING);
-    let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if request.body.is_empty() {
-        head.headers.remove(header::CONTENT_LENGTH);
-    } else if announced != Some(request.body.len()) {
-        head.headers.insert(header::CONTENT_LENGTH, request.body.len().into());
-    }
-    head.extensions.insert(request.call);
-    if let Some(deadline) = request.deadline {
-        head.extensions.insert(CallDeadline(deadline));
-    }
-    Request::from_parts(head, Full::new(request.body))
-}
+const EVENT_STREAM: &str = "text/event-stream";
 
 fn is_event_stream(head: &http::response::Parts) -> bool {
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    content_type.is_some_and(|text| text.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+    content_type
+        .and_then(|text| text.trim_start().get(..EVENT_STREAM.len()))
+        .is_some_and(|text| text.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 /// Whether the body is compressed although nobody asked for that, and so cannot be read.
@@ -222,23 +178,22 @@ fn classify(status: u16, body: &[u8], call: &Call) -> Outcome {
     }
 }
 
-/// The answer to a call on which the wrapped service failed.
-fn failure<B>(error: BoxError, call: &Call) -> Answer<B> {
-    let error = match error.downcast::<UpstreamError>() {
-        Ok(error) => *error,
-        Err(error) => UpstreamError::Failed(error.to_string()),
-    };
+/// The answer to a call on which the upstream failed.
+fn failure<B>(error: UpstreamError, call: &Call) -> Answer<B> {
     match error {
-        UpstreamError::Unavailable(detail) => {
-            let refusal = Refusal::new(Reason::UpstreamUnavailable, detail).retry_after(Duration::from_secs(1));
-            Answer::refuse_with(&refusal, Some(call), Outcome::Unreachable)
-        }
+        UpstreamError::Unavailable(detail) => unavailable(detail, call),
+        UpstreamError::Unsent { detail, request } => unavailable(detail, call).with_unsent(request),
         UpstreamError::Failed(detail) => refuse(Reason::UpstreamFailed, &detail, Outcome::Broken, call),
         UpstreamError::TimedOut(limit) => {
             refuse(Reason::DeadlineExceeded, &format!("no answer within {limit:?}"), Outcome::TimedOut, call)
         }
         UpstreamError::Refused(refusal) => Answer::refuse_with(&refusal, Some(call), Outcome::Refused),
     }
+}
+
+fn unavailable<B>(detail: String, call: &Call) -> Answer<B> {
+    let refusal = Refusal::new(Reason::UpstreamUnavailable, detail).retry_after(Duration::from_secs(1));
+    Answer::refuse_with(&refusal, Some(call), Outcome::Unreachable)
 }
 
 fn refuse<B>(reason: Reason, detail: &str, outcome: Outcome, call: &Call) -> Answer<B> {

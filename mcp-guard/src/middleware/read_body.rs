@@ -9,13 +9,13 @@ use http_body::Body;
 
 use crate::refusal::{Reason, Refusal};
 
-/// Reads `body` once, whole.
+/// Reads `body` once, whole, and says whether it was there at once.
 ///
 /// # Errors
 ///
 /// `payload_too_large` over `bytes_max` (at once if the length is announced), `request_timeout` after `timeout`,
 /// `invalid_request` if the client broke off.
-pub(super) async fn read_body<B>(body: B, bytes_max: usize, timeout: Duration) -> Result<Bytes, Refusal>
+pub(super) async fn read_body<B>(body: B, bytes_max: usize, timeout: Duration) -> Result<(Bytes, bool), Refusal>
 where
     B: Body,
 {
@@ -47,10 +47,10 @@ where
     // Mostly the body is there, but hyper hands it out only once it was asked for: a timer for that would cost more
     // than all the rest here. So one is set when there is nothing the second time either.
     if let Some(bytes) = at_once(read.as_mut()).await {
-        return bytes;
+        return bytes.map(|bytes| (bytes, true));
     }
     match tokio::time::timeout(timeout, read).await {
-        Ok(bytes) => bytes,
+        Ok(bytes) => bytes.map(|bytes| (bytes, false)),
         Err(_) => Err(Refusal::new(Reason::RequestTimeout, format!("the body did not come within {timeout:?}"))),
     }
 }

@@ -28,12 +28,12 @@ impl<H: Handler> Handler for Record<H> {
     type Body = H::Body;
 
     fn handle(&self, request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
-        let entry = Entry { call: Arc::clone(&request.call), start: request.now, outcome: Outcome::Cancelled };
+        let entry = Entry { call: Arc::clone(&request.call), start: request.now, end: None };
         self.next.handle(request).map(|mut answer| {
             if let Some(reason) = answer.is_refusal() {
                 metrics::refused(reason);
             }
-            answer.on_end(move |outcome| entry.settle(outcome));
+            answer.on_end(move |outcome, at| entry.settle(outcome, at));
             answer
         })
     }
@@ -43,18 +43,18 @@ impl<H: Handler> Handler for Record<H> {
 struct Entry {
     call: Arc<Call>,
     start: Instant,
-    outcome: Outcome,
+    end: Option<(Outcome, Instant)>,
 }
 
 impl Entry {
-    fn settle(mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    fn settle(mut self, outcome: Outcome, at: Instant) {
+        self.end = Some((outcome, at));
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let seconds = clock::now().duration_since(self.start).as_secs_f64();
-        metrics::ended(&self.call, self.outcome, seconds);
+        let (outcome, at) = self.end.unwrap_or_else(|| (Outcome::Cancelled, clock::now()));
+        metrics::ended(&self.call, outcome, at.duration_since(self.start).as_secs_f64());
     }
 }

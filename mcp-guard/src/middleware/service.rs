@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::{Either, join_all, ready};
@@ -23,7 +24,7 @@ use super::body::{GuardBody, event};
 use super::edge::{Admitted, EdgePolicy, spell_out_accept};
 use super::handler::{Client, Handler, McpRequest};
 use super::read_body::read_body;
-use super::{agreement, metrics};
+use super::{agreement, clock, metrics};
 use crate::call::{Call, Kind, Method};
 use crate::config::LimitsPolicy;
 use crate::json::Tape;
@@ -32,8 +33,8 @@ use crate::outcome::Outcome;
 use crate::refusal::{Reason, Refusal};
 use crate::revision::Revision;
 
-/// Decides by the client's address whether its request is read at all.
-pub type Doorkeeper = Arc<dyn Fn(Option<IpAddr>) -> Result<(), Refusal> + Send + Sync>;
+/// Decides by the client's address, and the time, whether its request is read at all.
+pub type Doorkeeper = Arc<dyn Fn(Option<IpAddr>, Instant) -> Result<(), Refusal> + Send + Sync>;
 
 /// What holds for every message, whatever concerns follow.
 #[derive(Clone, Default)]
@@ -97,7 +98,7 @@ where
 {
     type Response = Response<GuardBody<H::Body>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Served<H::Body>;
 
     /// Always ready: a call that has to wait does so in the queue, where its waiting is bounded.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -107,7 +108,23 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let client = take_client(&mut head);
-        let admitted = match self.shared.come_in(&head, client) {
+        self.serve(Request::from_parts(head, body), client)
+    }
+}
+
+/// The answer of a [`McpService`], on its way.
+pub type Served<B> = Pin<Box<dyn Future<Output = Result<Response<GuardBody<B>>, Infallible>> + Send>>;
+
+impl<H: Handler> McpService<H> {
+    /// Answers a request of `client`: what [`Service::call`] does for one that has its [`Client`] with it.
+    pub fn serve<B>(&self, request: Request<B>, client: Option<IpAddr>) -> Served<H::Body>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+    {
+        let (mut head, body) = request.into_parts();
+        let now = clock::now();
+        let admitted = match self.shared.come_in(&head, client, now) {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 let response = self.shared.refuse(&refusal.into()).into_response();
@@ -119,41 +136,49 @@ where
         }
         // Everything that waits is in one allocation, so it carries as little as it can.
         let (shared, head) = (Arc::clone(&self.shared), Arc::new(head));
-        Box::pin(async move { Ok(shared.answer(head, body, admitted, client).await.into_response()) })
+        Box::pin(async move {
+            Ok(shared.answer(head, body, admitted, Sender { session: None, client, now }).await.into_response())
+        })
     }
 }
 
-/// Who sent a message, as far as the head of its request says.
+/// Who sent a message, as far as the head of its request says, and when.
 #[derive(Clone)]
 struct Sender {
     session: Option<Box<str>>,
     client: Option<IpAddr>,
+    now: Instant,
 }
 
 impl<H: Handler> Shared<H> {
     /// Steps 2 and 4: by its head, and by the client's address.
-    fn come_in(&self, head: &Parts, client: Option<IpAddr>) -> Result<Admitted, Refusal> {
+    fn come_in(&self, head: &Parts, client: Option<IpAddr>, now: Instant) -> Result<Admitted, Refusal> {
         let admitted = self.settings.edge.admit(head)?;
         if let Some(doorkeeper) = &self.settings.doorkeeper {
-            doorkeeper(client)?;
+            doorkeeper(client, now)?;
         }
         Ok(admitted)
     }
 
-    async fn answer<B>(&self, head: Arc<Parts>, body: B, admitted: Admitted, client: Option<IpAddr>) -> Answer<H::Body>
+    async fn answer<B>(&self, head: Arc<Parts>, body: B, admitted: Admitted, mut sender: Sender) -> Answer<H::Body>
     where
         B: Body + Send,
         B::Data: Send,
     {
         let Admitted { kind, session, revision, unknown_version } = admitted;
-        let sender = Sender { session, client };
+        sender.session = session;
         if kind != Kind::Request {
             let call = Call::new(kind, Method::NONE, revision.unwrap_or(Revision::WHEN_ABSENT));
             return self.forward(head, (Bytes::new(), None), sender, call).await;
         }
         let limits = &self.settings.limits;
         let body = match read_body(body, limits.body_bytes_max(), limits.body_timeout()).await {
-            Ok(body) => body,
+            Ok((body, came_at_once)) => {
+                if !came_at_once {
+                    sender.now = clock::now();
+                }
+                body
+            }
             Err(refusal) => return self.refuse(&refusal.into()),
         };
         let read = message::read(
@@ -205,7 +230,7 @@ impl<H: Handler> Shared<H> {
         }
         call.session = sender.session;
         call.client = sender.client;
-        let mut request = McpRequest::new(head, body, Arc::new(call));
+        let mut request = McpRequest::at(sender.now, head, body, Arc::new(call));
         request.tape = tape;
         Either::Left(self.handler.handle(request))
     }

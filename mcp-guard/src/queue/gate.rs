@@ -138,9 +138,9 @@ pub(super) struct Permit {
 
 impl Permit {
     /// Gives the place back from a `call` that ended with `outcome`.
-    pub(super) fn settle(mut self, call: &Call, outcome: Outcome) {
+    pub(super) fn settle(mut self, call: &Call, outcome: Outcome, now: Instant) {
         let Some(place) = self.place.take() else { return };
-        self.gate.run(|queue| queue.finish(place, Some((call, outcome)), clock::now()));
+        self.gate.run(|queue| queue.finish(place, Some((call, outcome)), now));
     }
 }
 

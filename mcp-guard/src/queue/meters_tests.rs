@@ -77,7 +77,7 @@ async fn gauges_follow_the_queues_and_go_back_to_nothing_with_them() {
     assert!(futures_util::FutureExt::now_or_never(&mut waits).is_none());
     assert_eq!(book.gauges(), [2.0, 1.0, 4.0]);
 
-    running.settle(&message, Outcome::Ok);
+    running.settle(&message, Outcome::Ok, clock::now());
     drop(waits.await.unwrap());
     assert_eq!(book.gauges(), [1.0, 0.0, 4.0]);
     assert_eq!(book.waits.0.load(Ordering::Relaxed), 3, "each call that was admitted");

@@ -62,7 +62,7 @@ impl<H: Handler> Queue<H> {
                 // Such a stream stays open for as long as the client likes, and is no work for the node.
                 drop(permit);
             } else {
-                answer.on_end(move |outcome| permit.settle(&call, outcome));
+                answer.on_end(move |outcome, at| permit.settle(&call, outcome, at));
             }
             answer
         })

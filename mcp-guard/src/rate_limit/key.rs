@@ -1,6 +1,6 @@
 //! What identifies an allowance: the parts that a rule tells calls apart by, hashed.
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::policy::{IPV6_PREFIX_BITS, KeyPart};
@@ -44,15 +44,34 @@ impl KeyHasher {
         let mut hasher = self.0.build_hasher();
         for part in parts {
             match part {
-                KeyPart::Client => caller.client.map(network).hash(&mut hasher),
-                KeyPart::Session => caller.session.hash(&mut hasher),
-                KeyPart::Subject => caller.subject.hash(&mut hasher),
-                KeyPart::Method => caller.method.hash(&mut hasher),
-                KeyPart::Tool => caller.tool.hash(&mut hasher),
+                KeyPart::Client => write_client(caller.client, &mut hasher),
+                KeyPart::Session => write_text(caller.session, &mut hasher),
+                KeyPart::Subject => write_text(caller.subject, &mut hasher),
+                KeyPart::Method => write_text(Some(caller.method), &mut hasher),
+                KeyPart::Tool => write_text(caller.tool, &mut hasher),
             }
         }
         Key(hasher.finish())
     }
+}
+
+/// In one piece, which takes half as long as what `IpAddr` writes of itself.
+fn write_client(client: Option<IpAddr>, hasher: &mut impl Hasher) {
+    let mut piece = [0; 17];
+    let [is_known, address @ ..] = &mut piece;
+    *is_known = u8::from(client.is_some());
+    *address = match client.map(network) {
+        Some(IpAddr::V4(client)) => client.to_ipv6_mapped().octets(),
+        Some(IpAddr::V6(client)) => client.octets(),
+        None => [0; 16],
+    };
+    hasher.write(&piece);
+}
+
+/// Ended by a byte that no text has, and one for each of the two ways to be empty.
+fn write_text(text: Option<&str>, hasher: &mut impl Hasher) {
+    hasher.write(text.unwrap_or_default().as_bytes());
+    hasher.write_u8(if text.is_some() { 0xff } else { 0xfe });
 }
 
 /// The addresses that count as one client, by the first of them: of IPv6 its first [`IPV6_PREFIX_BITS`] bits.

@@ -123,8 +123,8 @@ impl RateLimitLayer {
     /// [`after_doorkeeper`](Self::after_doorkeeper): else those rules count each call twice.
     pub fn doorkeeper(&self) -> Doorkeeper {
         let (limiter, counters) = (Arc::clone(&self.limiter), Arc::clone(&self.counters));
-        Arc::new(move |client| {
-            let decision = limiter.before_body(client, clock::now());
+        Arc::new(move |client, now| {
+            let decision = limiter.before_body(client, now);
             counters.evicted(limiter.take_evictions());
             match decision {
                 Decision::Allow(_) => Ok(()),

@@ -123,16 +123,17 @@ impl RateLimiter {
         let now = u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX);
         // On the stack, since this is done for every call.
         let mut bids = [const { None }; RULES_MAX];
-        let mut places = bids.iter_mut();
+        let mut count = 0;
         for (index, rule) in self.rules.iter().enumerate() {
             if let Some(claim) = claim(&rule.policy)
-                && let Some(place) = places.next()
+                && let Some(place) = bids.get_mut(count)
             {
                 let key = self.hasher.key(rule.policy.key(), caller);
                 *place = Some(Bid { rule: index, allowances: &rule.allowances, key, now, claim });
+                count += 1;
             }
         }
-        bid::settle(&bids)
+        bid::settle(bids.get(..count).unwrap_or_default())
     }
 }
 

@@ -33,13 +33,18 @@ impl<H> Retry<H> {
         &self.shared.policy
     }
 
-    /// Looked up only once it matters: a call that succeeds costs nothing here.
     fn repeat(&self, request: &McpRequest) -> Repeat {
         let call = &request.call;
         let hints = self.hints.as_ref().filter(|_| self.policy().trusts_annotations());
         let hints = hints.zip(call.tool()).and_then(|(hints, tool)| hints.hints(tool));
         let params = call.params.clone().and_then(|range| request.body.get(range));
         Repeat::of(call, params, hints)
+    }
+
+    /// A copy of what may be sent again although it may have run. Of all else only what was not sent is sent again, and
+    /// that comes back with the answer.
+    fn copy(&self, request: &McpRequest) -> Option<Box<McpRequest>> {
+        (self.policy().attempts_max() > 1 && self.repeat(request).is_safe()).then(|| Box::new(request.clone()))
     }
 
     /// After how long `request` is sent a second time while the first is out.
@@ -76,11 +81,14 @@ impl<H: Handler> Handler for Retry<H> {
         if let Some(after) = self.hedge_after(&request, &attempts) {
             return Either::Right(Box::pin(self.hedged(request, after, attempts)));
         }
-        Either::Left(self.next.handle(request.clone()).then(|answer| {
+        let copy = self.copy(&request);
+        Either::Left(self.next.handle(request).then(|mut answer| {
             if self.is_final(&answer) {
-                Either::Left(ready(answer))
-            } else {
-                Either::Right(Box::pin(self.go_on(answer, request, attempts)))
+                return Either::Left(ready(answer));
+            }
+            match answer.take_unsent().or(copy) {
+                Some(request) => Either::Right(Box::pin(self.go_on(answer, *request, attempts))),
+                None => Either::Left(ready(answer)),
             }
         }))
     }

@@ -79,7 +79,8 @@ impl Handler for Scripted {
         if let Some(text) = act.retry_after {
             head.headers.insert("retry-after", text.parse().unwrap());
         }
-        Answer::whole(head, Bytes::new(), act.outcome)
+        let answer = Answer::whole(head, Bytes::new(), act.outcome);
+        if act.outcome == Outcome::Unreachable { answer.with_unsent(Box::new(request)) } else { answer }
     }
 }
 

@@ -100,7 +100,7 @@ impl<H: Handler> Handler for TraceUpstream<H> {
 fn ended_by<B>(span: Option<OpenSpan>, mut answer: Answer<B>) -> Answer<B> {
     if let Some(mut span) = span {
         span.refused(answer.is_refusal());
-        answer.on_end(move |outcome| span.end(outcome));
+        answer.on_end(move |outcome, _| span.end(outcome));
     }
     answer
 }

@@ -79,7 +79,8 @@ pub(super) struct Edition {
 /// A complete list.
 #[derive(Debug, Default)]
 struct Listing {
-    tools: HashMap<Box<str>, Arc<Tool>>,
+    /// Hashed fast: these names are the node's own, and callers cannot add any.
+    tools: HashMap<Box<str>, Arc<Tool>, foldhash::fast::RandomState>,
     schemas: HashMap<Arc<str>, Arc<Schema>>,
 }
 

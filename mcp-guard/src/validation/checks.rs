@@ -65,17 +65,25 @@ impl Shared {
         self.catalog.read(|catalog| catalog.need(tool, self.policy.refresh(), now))
     }
 
-    /// Whether the tools have to be listed before a call of the one called `name` can be checked.
-    pub(super) fn is_to_be_listed(&self, name: &str, now: Instant) -> bool {
-        !self.policy.needs_no_tools() && self.need(name, now) != Need::Nothing
+    /// Whether the tools have to be listed before a call of the one called `name` can be checked, and what is known of it.
+    pub(super) fn look_up(&self, name: &str, now: Instant) -> (Need, Option<Arc<Tool>>) {
+        if self.policy.needs_no_tools() {
+            return (Need::Nothing, None);
+        }
+        self.catalog.read(|catalog| (catalog.need(name, self.policy.refresh(), now), catalog.tool(name)))
     }
 
-    /// Checks a call by what is known of its tool.
-    pub(super) fn check_call(&self, call: &Call, params: Option<Json<'_>>) -> Result<Known, Refusal> {
+    /// Checks a call by what is known of its `tool`.
+    pub(super) fn check_call(
+        &self,
+        call: &Call,
+        tool: Option<Arc<Tool>>,
+        params: Option<Json<'_>>,
+    ) -> Result<Known, Refusal> {
         let mut known = Known::default();
         if let Some(name) = call.tool().filter(|_| !self.policy.needs_no_tools()) {
-            known.tool = self.catalog.read(|catalog| catalog.tool(name));
-            self.check_arguments(name, known.tool.as_deref(), params)?;
+            self.check_arguments(name, tool.as_deref(), params)?;
+            known.tool = tool;
         }
         known.asked = call.method.is(Method::TOOLS_LIST).then(|| self.asked(call, params));
         Ok(known)

@@ -9,13 +9,14 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
 
+use foldhash::fast::RandomState;
 use jsonschema::{Draft, Validator};
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::violation::Violation;
 use crate::call::{Kind, Method};
-use crate::json::{Json, TapeJson, TapeNode};
+use crate::json::{Json, Kind as JsonKind, TapeJson, TapeNode};
 use crate::revision::Revision::{self, *};
 
 /// Why the guard does not forward a message.
@@ -33,7 +34,7 @@ pub enum MessageFault {
 /// The schemas of all methods, each compiled when it is first needed (about 1 ms).
 #[derive(Debug)]
 pub struct MessageSchemas {
-    by_revision: [HashMap<&'static str, Entry>; Revision::ALL.len()],
+    by_revision: [HashMap<&'static str, Entry, RandomState>; Revision::ALL.len()],
     strange_requests: [Entry; Revision::ALL.len()],
     strange_notifications: [Entry; Revision::ALL.len()],
 }
@@ -104,6 +105,8 @@ pub fn params_may_be_absent(revision: Revision, method: &str) -> bool {
 struct Entry {
     is_notification: bool,
     params_required: bool,
+    /// A [`plain call`](is_plain_call) passes.
+    passes_plain_calls: bool,
     parts: Vec<&'static str>,
     validator: OnceLock<Validator<TapeJson>>,
 }
@@ -121,13 +124,21 @@ impl Entry {
             (true, false) => "notification",
         };
         let parts = std::iter::once(envelope).chain(row.parts.iter().copied()).collect();
-        Self { is_notification, params_required: row.params == Params::Required, parts, validator: OnceLock::new() }
+        let params_required = row.params == Params::Required;
+        let passes_plain_calls = row.method == Method::TOOLS_CALL && !revision.is_stateless();
+        Self { is_notification, params_required, passes_plain_calls, parts, validator: OnceLock::new() }
     }
 
     /// What is asked of a message whose method is not MCP's; from 2025-11-25 on `_meta` is the method's own affair.
     fn of_stranger(revision: Revision, envelope: &'static str) -> Self {
         let parts = vec![if revision < V2025_11_25 { envelope } else { "params" }];
-        Self { is_notification: false, params_required: false, parts, validator: OnceLock::new() }
+        Self {
+            is_notification: false,
+            params_required: false,
+            passes_plain_calls: false,
+            parts,
+            validator: OnceLock::new(),
+        }
     }
 
     fn check(&self, params: Option<Json<'_>>) -> Result<(), Violation> {
@@ -138,6 +149,9 @@ impl Entry {
                 Ok(())
             };
         };
+        if self.passes_plain_calls && is_plain_call(params) {
+            return Ok(());
+        }
         let validator = self.validator.get_or_init(|| compile(&self.parts));
         let params = TapeNode::At(params);
         if validator.is_valid(params) {
@@ -146,6 +160,19 @@ impl Entry {
         // Costs no more than a second pass, whatever the size: the schemas have no branches to report on.
         validator.validate(params).map_err(|error| Violation::of(&error).under("/params"))
     }
+}
+
+/// Whether `params` are what nearly all calls of tools have: a name, arguments, and nothing else. Their schema says no more
+/// about these, so it is not asked.
+fn is_plain_call(params: Json<'_>) -> bool {
+    let mut is_named = false;
+    let mut members = params.members();
+    members.all(|(name, value)| {
+        let is_name = name.is_text("name");
+        is_named |= is_name;
+        value.kind() == if is_name { JsonKind::Text } else { JsonKind::Object }
+            && (is_name || name.is_text("arguments"))
+    }) && is_named
 }
 
 fn compile(parts: &[&str]) -> Validator<TapeJson> {
@@ -258,6 +285,29 @@ mod tests {
         let strangers = schemas.strange_requests.iter().chain(&schemas.strange_notifications);
         for entry in schemas.by_revision.iter().flat_map(HashMap::values).chain(strangers) {
             compile(&entry.parts);
+        }
+    }
+
+    #[test]
+    fn a_plain_call_passes_where_its_schema_lets_it_pass() {
+        for (params, is_plain) in [
+            (json!({"name": "x"}), true),
+            (json!({"arguments": {"name": 7}, "name": "x"}), true),
+            (json!({}), false),
+            (json!({"arguments": {}}), false),
+            (json!({"name": 7}), false),
+            (json!({"name": "x", "arguments": []}), false),
+            (json!({"name": "x", "_meta": {}}), false),
+        ] {
+            let text = params.to_string();
+            let tape = Tape::read(&text, JSON_DEPTH_MAX).unwrap();
+            let root = tape.root(&text);
+            assert_eq!(is_plain_call(root), is_plain, "{text}");
+            for revision in Revision::ALL {
+                let entry = MessageSchemas::get().entry(revision, Method::TOOLS_CALL).unwrap();
+                let by_schema = compile(&entry.parts).is_valid(TapeNode::At(root));
+                assert_eq!(entry.check(Some(root)).is_ok(), by_schema, "{text} in {revision}");
+            }
         }
     }
 

@@ -52,11 +52,13 @@ impl<H: Handler> Handler for Validation<H> {
         if let Err(refusal) = self.shared.check_message(&request.call, params) {
             return Either::Right(Either::Left(ready(Answer::refuse(&refusal, &request.call))));
         }
-        if request.call.tool().is_some_and(|name| self.shared.is_to_be_listed(name, request.now)) {
+        let (need, tool) =
+            request.call.tool().map_or((Need::Nothing, None), |name| self.shared.look_up(name, request.now));
+        if need != Need::Nothing {
             // Boxed, since it is rare and as large as the rest of the stack.
             return Either::Right(Either::Right(Box::pin(self.list_and_forward(request, tape))));
         }
-        match self.shared.check_call(&request.call, params) {
+        match self.shared.check_call(&request.call, tool, params) {
             Ok(known) => Either::Left(self.forward(request, known)),
             Err(refusal) => Either::Right(Either::Left(ready(Answer::refuse(&refusal, &request.call)))),
         }
@@ -90,7 +92,8 @@ impl<H: Handler> Validation<H> {
         if let Some(name) = request.call.tool() {
             self.learn(name, &request, params).await;
         }
-        let checked = self.shared.check_call(&request.call, params);
+        let tool = request.call.tool().and_then(|name| self.shared.look_up(name, request.now).1);
+        let checked = self.shared.check_call(&request.call, tool, params);
         drop(tape);
         request.now = clock::now();
         match checked {

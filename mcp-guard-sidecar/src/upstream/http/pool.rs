@@ -85,23 +85,23 @@ struct Idle {
 }
 
 impl Pool {
-    /// A kept connection that can be used at once, or within [`READY_WITHIN`]. Others are dropped on the way.
-    pub(super) async fn take(&self) -> Option<Connection> {
+    /// A kept connection that can be used `now`, or within [`READY_WITHIN`]. Others are dropped on the way.
+    pub(super) async fn take(&self, now: Instant) -> Option<Connection> {
         loop {
-            let mut connection = self.newest()?;
+            let mut connection = self.newest(now)?;
             match std::future::poll_fn(|cx| Poll::Ready(connection.poll_ready(cx))).await {
                 Poll::Ready(Ok(())) => return Some(connection),
                 // The node has closed it.
                 Poll::Ready(Err(_)) => {}
-                Poll::Pending => return Box::pin(self.take_in_time(connection)).await,
+                Poll::Pending => return Box::pin(self.take_in_time(connection, now)).await,
             }
         }
     }
 
-    async fn take_in_time(&self, mut connection: Connection) -> Option<Connection> {
+    async fn take_in_time(&self, mut connection: Connection, now: Instant) -> Option<Connection> {
         timeout(READY_WITHIN, async {
             while connection.ready().await.is_err() {
-                connection = self.newest()?;
+                connection = self.newest(now)?;
             }
             Some(connection)
         })
@@ -126,8 +126,7 @@ impl Pool {
     }
 
     /// The last used one of those that seem to be open.
-    fn newest(&self) -> Option<Connection> {
-        let now = clock::now();
+    fn newest(&self, now: Instant) -> Option<Connection> {
         let mut idle = lock(&self.idle);
         while let Some(newest) = idle.pop_back() {
             if self.is_usable(&newest, now) {
@@ -138,7 +137,7 @@ impl Pool {
     }
 
     fn is_usable(&self, idle: &Idle, now: Instant) -> bool {
-        now.duration_since(idle.since) < self.pools.idle_timeout && idle.connection.seems_open()
+        now.saturating_duration_since(idle.since) < self.pools.idle_timeout && idle.connection.seems_open()
     }
 
     fn oldest(&self) -> Option<Instant> {

@@ -1,21 +1,19 @@
 //! The service: which connection a call goes over, and what becomes of it.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Extensions, Request, Response, Uri, Version};
+use http::request::Parts;
+use http::{Request, Response, Uri, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use mcp_guard::call::{Call, Kind, Method};
-use mcp_guard::middleware::{CallDeadline, UpstreamError, clock};
+use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError, clock, frame_whole};
 use mcp_guard::refusal::{Reason, Refusal};
-use mcp_guard::session::Profile;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tower::Service;
 
 use super::body::PooledBody;
 use super::connection::Connection;
@@ -74,45 +72,51 @@ impl HttpUpstream {
         Self(Arc::new(Local { pool: shared.pools.add(), shared }))
     }
 
-    async fn exchange(self, request: Request<Full<Bytes>>) -> Result<Response<PooledBody>, UpstreamError> {
-        let call = request.extensions().get::<Arc<Call>>();
-        let purpose = call.map_or(Purpose::Call, |call| Purpose::of(call));
-        let limit = time_limit(request.extensions(), self.0.shared.options.first_byte_timeout);
-        let profile = self.0.shared.options.profile;
-        let request = if profile == Profile::Standard { request } else { quirks::to_node(profile, request).await? };
-        let mut request = self.outgoing(request);
+    async fn exchange(self, mut request: McpRequest) -> Result<Response<PooledBody>, UpstreamError> {
+        let options = &self.0.shared.options;
+        quirks::to_node(options.profile, &mut request)?;
+        let McpRequest { head, body, call, now, deadline, .. } = request;
+        // Where there is a deadline, the guard keeps it.
+        let limit = deadline.is_none().then_some(options.first_byte_timeout);
+        let purpose = Purpose::of(&call);
+        let mut head = self.outgoing(Arc::unwrap_or_clone(head), body.len());
         loop {
-            let (mut connection, is_kept) = self.connection(purpose).await?;
-            match send(&mut connection, request, limit).await {
+            let (mut connection, is_kept) = match self.connection(purpose, now).await {
+                Ok(connection) => connection,
+                Err(UpstreamError::Unavailable(detail)) => return Err(unsent(detail, head, body, call)),
+                Err(error) => return Err(error),
+            };
+            match send(&mut connection, Request::from_parts(head, Full::new(body.clone())), limit).await {
                 Ok(response) => return Ok(self.hand_out(connection, response)),
                 // A kept connection may have been closed by the node; whatever was not sent goes to the next one.
-                Err(Unsent::Request(unsent)) if is_kept => request = *unsent,
-                Err(Unsent::Request(_)) => {
-                    return Err(UpstreamError::Unavailable("it closed the connection".into()));
+                Err(Unsent::Request(request)) if is_kept => head = request.into_parts().0,
+                Err(Unsent::Request(request)) => {
+                    return Err(unsent("it closed the connection".into(), request.into_parts().0, body, call));
                 }
                 Err(Unsent::Nothing(error)) => return Err(error),
             }
         }
     }
 
-    /// The request as the node sees it.
-    fn outgoing(&self, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
-        *request.uri_mut() = self.0.shared.target.clone();
-        *request.version_mut() = Version::HTTP_11;
-        strip_hop_by_hop(request.headers_mut());
-        join_cookies(request.headers_mut());
-        request.headers_mut().insert(header::HOST, self.0.shared.host.clone());
-        *request.extensions_mut() = http::Extensions::new();
-        request
+    /// The head of a request as the node sees it, whose body has so many bytes.
+    fn outgoing(&self, mut head: Parts, body_bytes: usize) -> Parts {
+        head.uri = self.0.shared.target.clone();
+        head.version = Version::HTTP_11;
+        frame_whole(&mut head.headers, body_bytes);
+        strip_hop_by_hop(&mut head.headers);
+        join_cookies(&mut head.headers);
+        head.headers.insert(header::HOST, self.0.shared.host.clone());
+        head.extensions = http::Extensions::new();
+        head
     }
 
     /// A connection with a place of its kind, and whether it was kept from an earlier call.
-    async fn connection(&self, purpose: Purpose) -> Result<(Connection, bool), UpstreamError> {
+    async fn connection(&self, purpose: Purpose, now: Instant) -> Result<(Connection, bool), UpstreamError> {
         let own_place = match purpose {
             Purpose::Call => None,
             Purpose::Listening => Some(self.0.shared.pools.place_for_stream().ok_or_else(|| self.full(purpose))?),
         };
-        if let Some(mut connection) = self.0.pool.take().await {
+        if let Some(mut connection) = self.0.pool.take(now).await {
             if let Some(place) = own_place {
                 connection.slot = place;
             }
@@ -195,26 +199,18 @@ async fn send(
     })
 }
 
-/// How long the head of the answer may take; `None` where the guard keeps the time itself.
-fn time_limit(extensions: &Extensions, otherwise: Duration) -> Option<Duration> {
-    extensions.get::<CallDeadline>().is_none().then_some(otherwise)
+/// Gives back what was not sent.
+fn unsent(detail: String, head: Parts, body: Bytes, call: Arc<Call>) -> UpstreamError {
+    let request = Box::new(McpRequest::new(Arc::new(head), body, call));
+    UpstreamError::Unsent { detail, request }
 }
 
-impl Service<Request<Full<Bytes>>> for HttpUpstream {
-    type Response = Response<PooledBody>;
-    type Error = UpstreamError;
-    type Future = Exchange;
+impl Upstream for HttpUpstream {
+    type Body = PooledBody;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        let call = request.extensions().get::<Arc<Call>>();
-        let goes_on_until = call.is_some_and(|call| outlives_its_client(call)).then(|| {
-            let limit = self.0.shared.options.first_byte_timeout;
-            request.extensions().get::<CallDeadline>().map_or_else(|| clock::now() + limit, |deadline| deadline.0)
-        });
+    fn send(&self, request: McpRequest) -> impl Future<Output = Result<Response<PooledBody>, UpstreamError>> + Send {
+        let goes_on_until = outlives_its_client(&request.call)
+            .then(|| request.deadline.unwrap_or_else(|| clock::now() + self.0.shared.options.first_byte_timeout));
         Exchange::new(Box::pin(self.clone().exchange(request)), goes_on_until)
     }
 }

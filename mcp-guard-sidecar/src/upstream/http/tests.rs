@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use mcp_guard::call::{Call, Kind, Method};
-use mcp_guard::middleware::{CallDeadline, UpstreamError, clock};
+use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError, clock};
 use mcp_guard::refusal::Reason;
 use mcp_guard::revision::Revision;
 use mcp_guard::session::Profile;
@@ -15,7 +15,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tower::ServiceExt;
 
 use super::*;
 
@@ -113,17 +112,18 @@ async fn send(upstream: &HttpUpstream, call: Call, headers: &[(&str, &str)], bod
     deliver(upstream, request(call, headers, body)).await
 }
 
-async fn deliver(upstream: &HttpUpstream, request: Request<Full<Bytes>>) -> Reply {
-    timeout(PATIENCE, upstream.clone().oneshot(request)).await.unwrap()
+async fn deliver(upstream: &HttpUpstream, request: McpRequest) -> Reply {
+    timeout(PATIENCE, upstream.send(request)).await.unwrap()
 }
 
-fn request(call: Call, headers: &[(&str, &str)], body: &str) -> Request<Full<Bytes>> {
+fn request(call: Call, headers: &[(&str, &str)], body: &str) -> McpRequest {
     let method = if call.kind == Kind::Listen { "GET" } else { "POST" };
-    let mut request = Request::builder().method(method).uri("/mcp").extension(Arc::new(call));
+    let mut request = Request::builder().method(method).uri("/mcp");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap()
+    let (head, ()) = request.body(()).unwrap().into_parts();
+    McpRequest::new(Arc::new(head), Bytes::copy_from_slice(body.as_bytes()), Arc::new(call))
 }
 
 /// Sends a call and reads its answer.
@@ -233,7 +233,7 @@ async fn a_deadline_takes_the_place_of_the_time_to_the_first_byte() {
     let node = Node::start().await;
     let upstream = node.upstream(|options| options.first_byte_timeout = Duration::from_millis(20));
     let mut patient = request(call(Kind::Request, "ping"), &[], "hold");
-    patient.extensions_mut().insert(CallDeadline(clock::now() + PATIENCE));
+    patient.deadline = Some(clock::now() + PATIENCE);
     let patient = tokio::spawn({
         let upstream = upstream.clone();
         async move { deliver(&upstream, patient).await }
@@ -248,7 +248,7 @@ async fn a_deadline_takes_the_place_of_the_time_to_the_first_byte() {
 /// A call that was left by its client while the node worked on it.
 async fn left(node: &Node, upstream: &HttpUpstream, revision: Revision) {
     let call = Call::new(Kind::Request, Method::new(Method::TOOLS_CALL), revision);
-    let mut exchange = Box::pin(upstream.clone().oneshot(request(call, &[], "hold")));
+    let mut exchange = Box::pin(upstream.send(request(call, &[], "hold")));
     tokio::select! {
         _ = &mut exchange => panic!("it was answered"),
         () = node.arrived(1) => {}
