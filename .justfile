@@ -35,6 +35,10 @@ fuzz target seconds="60":
 bench name="":
     cargo bench --workspace {{name}}
 
+# Instructions of the hot pieces against the baseline; `--accept` writes a new one
+instructions *args:
+    .ci/instructions {{args}}
+
 # What a small call costs through the guard, against nginx
 versus *args:
     cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches

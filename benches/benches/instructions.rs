@@ -117,6 +117,7 @@ fn warm<S: InMemoryService>(service: InMemory<S>) -> (InMemory<S>, Request<Full<
 
 #[library_benchmark]
 #[bench::none(warm(in_memory::unguarded().unwrap()))]
+#[bench::layered(warm(in_memory::layered().unwrap()))]
 #[bench::all_concerns(warm(in_memory::guarded().unwrap()))]
 fn call<S: InMemoryService>((service, request): (InMemory<S>, Request<Full<Bytes>>)) -> (InMemory<S>, Bytes) {
     let answer = service.call(request);

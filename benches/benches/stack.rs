@@ -22,6 +22,12 @@ fn all_concerns(bencher: Bencher<'_, '_>) {
     measure(bencher, &in_memory::guarded().unwrap());
 }
 
+/// What a Rust server has that wraps itself.
+#[divan::bench]
+fn all_concerns_layered(bencher: Bencher<'_, '_>) {
+    measure(bencher, &in_memory::layered().unwrap());
+}
+
 /// One `tools/call` and its answer, read to the end.
 fn measure(bencher: Bencher<'_, '_>, service: &InMemory<impl InMemoryService>) {
     bencher.with_inputs(small_call).bench_local_values(|request| service.call(request));

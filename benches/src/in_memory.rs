@@ -10,7 +10,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use mcp_guard::GuardLayer;
 use mcp_guard::config::GuardConfig;
-use mcp_guard::middleware::Client;
+use mcp_guard::middleware::{Client, McpRequest, Upstream, UpstreamError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -50,21 +50,38 @@ pub fn unguarded() -> Result<InMemory<impl InMemoryService>, Fault> {
     InMemory::new(service_fn(node))
 }
 
-/// The same behind all concerns, with two rate limits and a recorder of metrics, as in the sidecar.
+/// The same behind all concerns, as a Rust server has it: any http service in a [`GuardLayer`].
+///
+/// # Errors
+///
+/// If it does not work as it should.
+pub fn layered() -> Result<InMemory<impl InMemoryService>, Fault> {
+    guarded_by(|layer| layer.layer(service_fn(node)))
+}
+
+/// The same as the sidecar has it: an upstream that takes messages as they are.
 ///
 /// # Errors
 ///
 /// If it does not work as it should.
 pub fn guarded() -> Result<InMemory<impl InMemoryService>, Fault> {
-    // As the sidecar does: a histogram with bounds is cheaper than one without.
+    guarded_by(|layer| layer.layer(Direct))
+}
+
+/// Two rate limits, and a recorder of metrics.
+fn guarded_by<S: InMemoryService>(guard: impl FnOnce(GuardLayer) -> S) -> Result<InMemory<S>, Fault> {
+    // A histogram with bounds is cheaper than one without. Whoever comes second finds the recorder there.
     let recorder =
         PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &[0.01, 0.1, 1.0])?;
-    recorder.install_recorder()?;
-    let config: GuardConfig = serde_json::from_value(json!({"rate_limits": [
+    let _ = recorder.install_recorder();
+    let rules = json!([
         {"name": "per-client", "key": ["client"], "rate": "1000000/s"},
         {"name": "per-tool", "key": ["client", "tool"], "match": {"method": "tools/call"}, "rate": "1000000/s"},
-    ]}))?;
-    let guarded = InMemory::new(GuardLayer::new(config).layer(service_fn(node)))?;
+    ]);
+    // Under valgrind all takes its time.
+    let config = json!({"rate_limits": rules, "validation": {"compile_time": "10s"}});
+    let config: GuardConfig = serde_json::from_value(config)?;
+    let guarded = InMemory::new(guard(GuardLayer::new(config)))?;
     // The first call has the tools listed, and one that breaks the schema is refused.
     let refused = guarded.call(request(r#"{"text":7}"#));
     if !refused.windows(14).any(|part| part == br#""isError":true"#) {
@@ -115,10 +132,27 @@ fn request(arguments: &str) -> Request<Full<Bytes>> {
 const LIST: &[u8] = br#"{"jsonrpc":"2.0","id":"mcp-guard-list-1","result":{"tools":[{"name":"echo","inputSchema":{"type":"object","properties":{"text":{"type":"string"},"times":{"type":"integer"}},"required":["text"]}}]}}"#;
 const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"The quick brown fox jumps over the lazy dog"}],"isError":false}}"#;
 
+/// Answers messages without the detour over HTTP.
+struct Direct;
+
+impl Upstream for Direct {
+    type Body = Full<Bytes>;
+
+    async fn send(&self, request: McpRequest) -> Result<Response<Full<Bytes>>, UpstreamError> {
+        Ok(answer(&request.body))
+    }
+}
+
 async fn node(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let body = request.into_body().collect().await?.to_bytes();
-    let is_list = body.windows(10).any(|part| part == b"tools/list");
+    Ok(answer(&request.into_body().collect().await?.to_bytes()))
+}
+
+fn answer(body: &[u8]) -> Response<Full<Bytes>> {
+    let is_list = body.get(LIST_ID).is_some_and(|part| part == b"mcp-guard");
     let mut response = Response::new(Full::from(if is_list { LIST } else { ANSWER }));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }
+
+/// Where the id of the guard's own requests begins.
+const LIST_ID: std::ops::Range<usize> = 23..32;

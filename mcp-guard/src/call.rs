@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
+use compact_str::CompactString;
+
 use crate::revision::Revision;
 
 /// What the guard knows about one message from a client.
@@ -13,11 +15,11 @@ pub struct Call {
     /// What sort of message it is.
     pub kind: Kind,
     /// The id of a request or of a response, as its JSON text.
-    pub id: Option<Box<str>>,
+    pub id: Option<CompactString>,
     /// The method; [`Method::NONE`] for what has none.
     pub method: Method,
     /// The tool, the prompt, or the URI of the resource that is meant.
-    pub target: Option<Box<str>>,
+    pub target: Option<CompactString>,
     /// Where `params` lies in the body.
     pub params: Option<Range<usize>>,
     /// Where `params.arguments` lies in the body.

@@ -31,7 +31,6 @@ pub struct Reading {
 /// What a body holds.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "JSON-RPC knows no third form")]
-#[expect(clippy::large_enum_variant, reason = "nearly every body is one message, and is taken apart at once")]
 pub enum Body {
     /// One message, with what was read of the body.
     Single(Call, Tape),

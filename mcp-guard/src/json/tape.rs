@@ -14,6 +14,13 @@ use super::walk::{Sink, walk};
 #[derive(Clone, Debug, Default)]
 pub struct Tape {
     places: Vec<Place>,
+    /// Most texts have none of it.
+    notes: Option<Box<Notes>>,
+}
+
+/// What is noted beside the places.
+#[derive(Clone, Debug, Default)]
+struct Notes {
     large: Vec<Large>,
     odd: Vec<(u32, Odd)>,
 }
@@ -83,7 +90,9 @@ impl Tape {
             return Err(scanner.broken());
         }
         // Objects are noted when they end, the inner ones first.
-        reader.tape.large.sort_unstable_by_key(|large| large.at);
+        if let Some(notes) = &mut reader.tape.notes {
+            notes.large.sort_unstable_by_key(|large| large.at);
+        }
         Ok(reader.tape)
     }
 
@@ -109,13 +118,14 @@ impl Tape {
 
     /// The first thing that is odd among the places `range`.
     pub(super) fn odd_in(&self, range: Range<u32>) -> Option<(u32, Odd)> {
-        self.odd.iter().filter(|(at, _)| range.contains(at)).min_by_key(|(at, _)| *at).copied()
+        self.notes.as_ref()?.odd.iter().filter(|(at, _)| range.contains(at)).min_by_key(|(at, _)| *at).copied()
     }
 
     /// The places of an object's names in the order of the names, if it has many.
     pub(super) fn names_in_order(&self, object: u32) -> Option<&[u32]> {
-        let index = self.large.binary_search_by_key(&object, |large| large.at).ok()?;
-        self.large.get(index).map(|large| &*large.names)
+        let large = &self.notes.as_ref()?.large;
+        let index = large.binary_search_by_key(&object, |large| large.at).ok()?;
+        large.get(index).map(|large| &*large.names)
     }
 }
 
@@ -130,14 +140,14 @@ impl Sink for Reader<'_> {
     fn scalar(&mut self, form: Form, start: usize, scanner: &Scanner<'_>, is_odd: bool) {
         // A long number is odd only if it is too large.
         if is_odd && !(form == Form::Number && is_finite(scanner.since(start))) {
-            self.tape.odd.push((self.next(), Odd::Unreadable));
+            self.note_odd(self.next(), Odd::Unreadable);
         }
         self.push(start, scanner.at(), 1, form);
     }
 
     fn name(&mut self, text: Text) {
         if text.is_odd {
-            self.tape.odd.push((self.next(), Odd::Unreadable));
+            self.note_odd(self.next(), Odd::Unreadable);
         }
         self.push(text.start, text.end, 1, if text.is_escaped { Form::EscapedText } else { Form::Text });
     }
@@ -166,7 +176,8 @@ impl Reader<'_> {
         let mut few = [None; FEW];
         for (count, name) in names.clone().enumerate() {
             if few.iter().take(count).flatten().any(|earlier| name.is_same_text(*earlier)) {
-                self.tape.odd.push((name.at(), Odd::Twice));
+                let at = name.at();
+                self.note_odd(at, Odd::Twice);
                 return;
             }
             match few.get_mut(count) {
@@ -178,12 +189,17 @@ impl Reader<'_> {
                     let twice = sorted.windows(2).filter(|pair| matches!(pair, [(a, _), (b, _)] if a == b));
                     let twice: Vec<u32> = twice.filter_map(|pair| pair.last().map(|(_, at)| *at)).collect();
                     let names = sorted.into_iter().map(|(_, at)| at).collect();
-                    self.tape.odd.extend(twice.into_iter().map(|at| (at, Odd::Twice)));
-                    self.tape.large.push(Large { at: object, names });
+                    let notes = self.tape.notes.get_or_insert_default();
+                    notes.odd.extend(twice.into_iter().map(|at| (at, Odd::Twice)));
+                    notes.large.push(Large { at: object, names });
                     return;
                 }
             }
         }
+    }
+
+    fn note_odd(&mut self, at: u32, odd: Odd) {
+        self.tape.notes.get_or_insert_default().odd.push((at, odd));
     }
 
     /// The place of what is pushed next.

@@ -44,7 +44,7 @@ pub struct McpRequest {
     /// What is known about it.
     pub call: Arc<Call>,
     /// What was read of the body, as long as the body is what was read: whoever changes that takes this away.
-    pub tape: Option<Arc<Tape>>,
+    pub tape: Option<Tape>,
     /// When the clock was last read for it. A handler that waits reads it anew before it passes the request on, so that
     /// all the others need not.
     pub now: Instant,

@@ -189,9 +189,7 @@ impl<H: Handler> Shared<H> {
             return self.refuse(&of_unknown_version(version, read));
         }
         match read {
-            Ok(message::Body::Single(call, tape)) => {
-                self.forward(head, (body, Some(Arc::new(tape))), sender, call).await
-            }
+            Ok(message::Body::Single(call, tape)) => self.forward(head, (body, Some(tape)), sender, call).await,
             // Boxed, so that messages which come alone do not carry the answers to batches.
             Ok(message::Body::Batch(members)) => Box::pin(self.batch(head, body, sender, members)).await,
             Err(fault) => self.refuse(&fault),
@@ -221,7 +219,7 @@ impl<H: Handler> Shared<H> {
     fn forward(
         &self,
         head: Arc<Parts>,
-        (body, tape): (Bytes, Option<Arc<Tape>>),
+        (body, tape): (Bytes, Option<Tape>),
         sender: Sender,
         mut call: Call,
     ) -> impl Future<Output = Answer<H::Body>> + Send {

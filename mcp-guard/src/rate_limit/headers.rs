@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::decision::Standing;
@@ -53,16 +52,11 @@ fn item(policy: &RateLimitPolicy) -> HeaderValue {
 ///
 /// Written for every answer, so without the machinery of `format!`.
 fn state(quoted: &str, standing: &Standing) -> Option<HeaderValue> {
-    let mut text = BytesMut::with_capacity(quoted.len() + 32);
-    let mut digits = itoa::Buffer::new();
-    text.put_slice(quoted.as_bytes());
-    text.put_slice(b";r=");
-    text.put_slice(digits.format(standing.remaining).as_bytes());
-    if !standing.more_in.is_zero() {
-        text.put_slice(b";t=");
-        text.put_slice(digits.format(seconds(standing.more_in)).as_bytes());
-    }
-    HeaderValue::from_maybe_shared(text.freeze()).ok()
+    let (mut remaining, mut wait) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let remaining = remaining.format(standing.remaining);
+    let (t, wait) = if standing.more_in.is_zero() { ("", "") } else { (";t=", wait.format(seconds(standing.more_in))) };
+    // Joined at once, so that the text is as long as its allocation, which becomes the value.
+    HeaderValue::try_from([quoted, ";r=", remaining, t, wait].concat()).ok()
 }
 
 /// Whole seconds, rounded up.

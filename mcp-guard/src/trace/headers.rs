@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::baggage::BaggageLimits;
@@ -80,7 +81,10 @@ pub(super) fn request_id(headers: &HeaderMap, made: u128) -> HeaderValue {
     let mut given = headers.get_all(X_REQUEST_ID).iter();
     match (given.next(), given.next()) {
         (Some(id), None) if is_request_id(id.as_bytes()) => id.clone(),
-        (_, _) => HeaderValue::from_bytes(&hex(made)).unwrap_or(HeaderValue::from_static("none")),
+        // Owned in the way that costs its clones nothing: it goes to the node and to the client.
+        (_, _) => {
+            HeaderValue::from_maybe_shared(Bytes::from_owner(hex(made))).unwrap_or(HeaderValue::from_static("none"))
+        }
     }
 }
 

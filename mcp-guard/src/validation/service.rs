@@ -48,7 +48,7 @@ impl<H: Handler> Handler for Validation<H> {
         }
         // What was read of a large message is not needed while the node works on it.
         let tape = request.tape.take().or_else(|| tape(&request.body));
-        let params = tape.as_deref().and_then(|tape| params(tape, &request));
+        let params = tape.as_ref().and_then(|tape| params(tape, &request));
         if let Err(refusal) = self.shared.check_message(&request.call, params) {
             return Either::Right(Either::Left(ready(Answer::refuse(&refusal, &request.call))));
         }
@@ -66,9 +66,9 @@ impl<H: Handler> Handler for Validation<H> {
 }
 
 /// What `body` holds, where that is not known yet.
-fn tape(body: &[u8]) -> Option<Arc<Tape>> {
+fn tape(body: &[u8]) -> Option<Tape> {
     let text = std::str::from_utf8(body).ok()?;
-    Tape::read(text, DEPTH_MAX).ok().map(Arc::new)
+    Tape::read(text, DEPTH_MAX).ok()
 }
 
 /// The `params` of a message.
@@ -87,8 +87,8 @@ impl<H: Handler> Validation<H> {
     }
 
     /// Forwards a call of a tool once the tools are listed, as far as that is needed and possible.
-    async fn list_and_forward(&self, mut request: McpRequest, tape: Option<Arc<Tape>>) -> Answer<H::Body> {
-        let params = tape.as_deref().and_then(|tape| params(tape, &request));
+    async fn list_and_forward(&self, mut request: McpRequest, tape: Option<Tape>) -> Answer<H::Body> {
+        let params = tape.as_ref().and_then(|tape| params(tape, &request));
         if let Some(name) = request.call.tool() {
             self.learn(name, &request, params).await;
         }
