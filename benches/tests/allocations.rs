@@ -1,7 +1,5 @@
 //! How often a call allocates: each time costs as much as a small decision, and more on another core.
 
-#![expect(clippy::unwrap_used, reason = "what a test cannot set up fails it")]
-
 use allocation_counter::measure;
 use mcp_guard_benches::in_memory::{self, InMemory, InMemoryService, small_call};
 
