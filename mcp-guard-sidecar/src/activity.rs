@@ -51,6 +51,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     in_flight: usize,
+    asked: u64,
     is_first: bool,
     /// When the connection was accepted, or the last answer ended.
     silent_since: Instant,
@@ -64,7 +65,7 @@ type Handed = Mutex<Option<Instant>>;
 impl Activity {
     /// A connection that was just accepted.
     pub(crate) fn new() -> Self {
-        let state = State { in_flight: 0, is_first: true, silent_since: clock::now(), streams: Vec::new() };
+        let state = State { in_flight: 0, asked: 0, is_first: true, silent_since: clock::now(), streams: Vec::new() };
         Self(Arc::new(Shared { state: Mutex::new(state), has_begun: Notify::new() }))
     }
 
@@ -79,12 +80,40 @@ impl Activity {
     }
 
     /// Waits until the connection has been silent for longer than it may be.
-    ///
-    /// Requests cost it nothing: it looks at the time only when one that was still silent would have to end.
     pub(crate) async fn silent(&self, silence: Silence) {
-        while let Some(wait) = self.remaining(silence, clock::now()) {
+        self.rests(silence, false).await;
+    }
+
+    /// Waits until the connection has been silent for longer than it may be, or if it `parks`, for long enough to do that.
+    ///
+    /// Requests cost it nothing: it looks at the time only when one that was still silent would have to end or to park. One
+    /// that is busy then is looked at less and less often.
+    async fn rests(&self, silence: Silence, parks: bool) -> Rest {
+        let mut patience = PARK_AFTER;
+        loop {
+            let now = clock::now();
+            let Some(mut wait) = self.remaining(silence, now) else { return Rest::Silent };
+            if parks {
+                if self.is_idle(now) {
+                    return Rest::Idle;
+                }
+                wait = wait.min(patience);
+                patience = patience.saturating_mul(2);
+            }
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// Whether nothing has been asked for a while, but something before.
+    fn is_idle(&self, now: Instant) -> bool {
+        let state = self.lock();
+        let is_used = !state.is_first && state.in_flight == 0;
+        is_used && now.saturating_duration_since(state.silent_since) >= PARK_AFTER
+    }
+
+    /// How many requests have come.
+    pub(crate) fn asked_so_far(&self) -> u64 {
+        self.lock().asked
     }
 
     fn remaining(&self, silence: Silence, now: Instant) -> Option<Duration> {
@@ -111,6 +140,7 @@ impl Activity {
         let is_first = {
             let mut state = self.lock();
             state.in_flight += 1;
+            state.asked += 1;
             std::mem::take(&mut state.is_first)
         };
         if is_first {
@@ -135,9 +165,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How a connection is at rest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Rest {
+    /// For so long that its buffers are worth more than what it costs to make them anew.
+    Idle,
+    /// For longer than it may be.
+    Silent,
+}
+
+/// Half of a second: what asks once a second and more often keeps its buffers.
+const PARK_AFTER: Duration = Duration::from_millis(500);
+
 /// Serves a connection until it ends, is silent for too long, or `ends` comes. Then it takes no more requests and
 /// answers those that it has.
-#[expect(clippy::manual_async_fn, reason = "its `Send` is not found for all the lifetimes in a caller's future")]
 pub(crate) fn serve<C>(
     connection: C,
     activity: Activity,
@@ -148,48 +189,74 @@ where
     C: GracefulConnection + Send + 'static,
     C::Error: Send,
 {
+    let served = serve_until_idle(Box::pin(connection), activity, silence, ends, false);
+    async move { served.await.map(drop) }
+}
+
+/// The same for a connection that, if it `parks`, comes back when nothing is asked of it.
+///
+/// It is boxed, so that the task which serves it is small when it is parked.
+#[expect(clippy::manual_async_fn, reason = "its `Send` is not found for all the lifetimes in a caller's future")]
+pub(crate) fn serve_until_idle<C>(
+    mut connection: Pin<Box<C>>,
+    activity: Activity,
+    silence: Silence,
+    ends: impl Future<Output = ()> + Send,
+    parks: bool,
+) -> impl Future<Output = Result<Option<Pin<Box<C>>>, C::Error>> + Send
+where
+    C: GracefulConnection + Send + 'static,
+    C::Error: Send,
+{
     async move {
-        let mut connection = std::pin::pin!(connection);
-        let is_over = async {
+        let rests = async {
             tokio::select! {
-                () = activity.silent(silence) => {}
-                () = ends => {}
+                rest = activity.rests(silence, parks) => rest,
+                () = ends => Rest::Silent,
             }
         };
-        if let Some(result) = until(connection.as_mut(), std::pin::pin!(is_over)).await {
-            return result;
+        match until(connection.as_mut(), std::pin::pin!(rests)).await {
+            Until::Ended(result) => return result.map(|()| None),
+            Until::Other(Rest::Idle) => return Ok(Some(connection)),
+            Until::Other(Rest::Silent) => {}
         }
         connection.as_mut().graceful_shutdown();
         loop {
             tokio::select! {
-                result = connection.as_mut() => return result,
+                result = connection.as_mut() => return result.map(|()| None),
                 () = tokio::time::sleep(CLOSING) => {}
             }
             if activity.is_over(silence) {
-                return Ok(());
+                return Ok(None);
             }
         }
     }
 }
 
-/// Polls `connection` until it ends, or until `is_over` does: then `None`.
+/// What came first.
+enum Until<T, U> {
+    Ended(T),
+    Other(U),
+}
+
+/// Polls `connection` until it ends, or until `other` does.
 ///
-/// A connection is polled several times for each call, and nothing that ends it has come then. So `is_over` gets a waker
+/// A connection is polled several times for each call, and nothing that ends it has come then. So `other` gets a waker
 /// that says so, and is polled when it was used.
-async fn until<C: Future>(
+async fn until<C: Future, O: Future>(
     mut connection: Pin<&mut C>,
-    mut is_over: Pin<&mut impl Future<Output = ()>>,
-) -> Option<C::Output> {
+    mut other: Pin<&mut O>,
+) -> Until<C::Output, O::Output> {
     let flag = Arc::new(Flag { is_set: AtomicBool::new(true), task: AtomicWaker::new() });
     let waker = Waker::from(Arc::clone(&flag));
     std::future::poll_fn(|cx| {
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-            return Poll::Ready(Some(result));
+            return Poll::Ready(Until::Ended(result));
         }
         if flag.is_set.swap(false, Ordering::AcqRel) {
             flag.task.register(cx.waker());
-            if is_over.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-                return Poll::Ready(None);
+            if let Poll::Ready(other) = other.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return Poll::Ready(Until::Other(other));
             }
         }
         Poll::Pending
@@ -231,7 +298,7 @@ impl Drop for Asked {
 }
 
 /// A service whose requests count as activity.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tracked<S> {
     service: S,
     activity: Activity,

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use mcp_guard::middleware::{Handler, McpService};
@@ -13,15 +15,19 @@ use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 
-use crate::activity::{self, Activity, Silence};
-use crate::admission::{Connections, Place};
+use crate::activity::{self, Activity, Silence, Tracked};
+use crate::admission::{Admission, Connections, Place};
 use crate::memory::Memory;
 use crate::served::{Connection, Served};
+use crate::wire::{Protocol, Wire};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves connections with `service`.
 pub struct GuardApp<H> {
     service: McpService<H>,
     builder: auto::Builder<TokioExecutor>,
+    http1: http1::Builder,
     connections: Connections,
     silence: Silence,
     memory: Arc<Memory>,
@@ -32,7 +38,7 @@ impl<H> GuardApp<H> {
     /// Serves as many as `connections` lets in, each until it is silent for longer than `silence` says, and no new calls
     /// while `memory` sheds.
     pub fn new(service: McpService<H>, connections: Connections, silence: Silence, memory: Arc<Memory>) -> Self {
-        Self { service, builder: builder(), connections, silence, memory, beats: Once::new() }
+        Self { service, builder: builder(), http1: http1(), connections, silence, memory, beats: Once::new() }
     }
 }
 
@@ -65,6 +71,13 @@ pub(crate) fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// HTTP/1 alone, as [`builder`] has it: only so does a connection give its stream back.
+fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.header_read_timeout(None).max_buf_size(HEAD_BYTES_READ_MAX as usize);
+    builder
+}
+
 /// What hyper takes of a head: more than the guard does ([`limits`](mcp_guard::limits)), so that the guard's answer says why, and bounded, so that
 /// no more is kept.
 const HEAD_BYTES_READ_MAX: u32 = 128 * 1024;
@@ -89,7 +102,8 @@ impl<H: Handler> ServerApp for GuardApp<H> {
         let peer = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().map(|a| a.ip()));
         let client = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         match self.connections.place(client) {
-            Place::Served(_admission) => self.serve(stream, client).await,
+            // In a task of its own: the one that pingora accepted it in keeps 9 KB for as long as it lasts.
+            Place::Served(admission) => drop(tokio::spawn(Arc::clone(self).serve(stream, client, admission))),
             Place::TurnedAway(reason, _permit) => {
                 // Not answered in time is closed unanswered.
                 let _ = tokio::time::timeout(TURNED_AWAY, self.turn_away(stream, client, reason)).await;
@@ -104,15 +118,60 @@ impl<H: Handler> ServerApp for GuardApp<H> {
 const TURNED_AWAY: Duration = Duration::from_secs(1);
 
 impl<H: Handler> GuardApp<H> {
-    async fn serve(&self, stream: Stream, client: IpAddr) {
-        let activity = Activity::new();
-        let served = activity.track(self.served(client, None));
-        let connection = self.builder.serve_connection(TokioIo::new(stream), served).into_owned();
-        let drain = self.connections.drain().clone();
-        let drained = async move { drain.turns_away().await };
-        if let Err(error) = activity::serve(connection, activity, self.silence, drained).await {
+    async fn serve(self: Arc<Self>, stream: Stream, client: IpAddr, _admission: Admission) {
+        if let Err(error) = self.served_out(stream, client).await {
             tracing::debug!(%error, %client, "connection ended");
         }
+    }
+
+    /// Serves a connection to its end. Between two requests of HTTP/1 it is parked: it has its socket, and no buffers.
+    async fn served_out(&self, stream: Stream, client: IpAddr) -> Result<(), BoxError> {
+        let (mut wire, activity) = (Wire::new(stream), Activity::new());
+        let service = activity.track(self.served(client, None));
+        // Whoever has spoken HTTP/1 goes on with that.
+        let mut has_parked = false;
+        loop {
+            let protocol = tokio::select! {
+                protocol = wire.begins() => protocol?,
+                () = activity.silent(self.silence) => return Ok(()),
+                () = self.drained() => return Ok(()),
+            };
+            match protocol.filter(|_| !has_parked).or(protocol.map(|_| Protocol::Http1)) {
+                Some(Protocol::Http1) => match self.http1(wire, service.clone(), &activity).await? {
+                    Some(parked) => (wire, has_parked) = (parked, true),
+                    None => return Ok(()),
+                },
+                Some(Protocol::Http2) => {
+                    let connection = self.builder.clone().http2_only().serve_connection(wire, service).into_owned();
+                    return Ok(activity::serve(connection, activity, self.silence, self.drained()).await?);
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Serves HTTP/1 until the connection ends, or is idle: then it comes back.
+    async fn http1(
+        &self,
+        wire: Wire,
+        service: Tracked<Served<H>>,
+        activity: &Activity,
+    ) -> Result<Option<Wire>, BoxError> {
+        let connection = Box::pin(self.http1.serve_connection(wire, service));
+        let served = activity::serve_until_idle(connection, activity.clone(), self.silence, self.drained(), true);
+        let Some(mut connection) = served.await? else { return Ok(None) };
+        let asked = activity.asked_so_far();
+        // An idle one ends at once. What it may have read of the next head comes with its parts.
+        connection.as_mut().graceful_shutdown();
+        std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await?;
+        let parts = Pin::into_inner(connection).into_parts();
+        // A request that came just then was told that the connection closes.
+        Ok((activity.asked_so_far() == asked).then(|| parts.io.with_unread(parts.read_buf)))
+    }
+
+    fn drained(&self) -> impl Future<Output = ()> + Send + use<H> {
+        let drain = self.connections.drain().clone();
+        async move { drain.turns_away().await }
     }
 
     async fn turn_away(&self, stream: Stream, client: IpAddr, reason: Reason) {
@@ -130,3 +189,7 @@ impl<H: Handler> GuardApp<H> {
         Served { service: self.service.clone(), connection }
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

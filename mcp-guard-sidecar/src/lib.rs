@@ -25,3 +25,4 @@ mod served;
 pub mod stack;
 pub mod telemetry;
 pub mod upstream;
+mod wire;

@@ -29,6 +29,12 @@ pub(crate) struct Served<H> {
     pub(crate) connection: Arc<Connection>,
 }
 
+impl<H> Clone for Served<H> {
+    fn clone(&self) -> Self {
+        Self { service: self.service.clone(), connection: Arc::clone(&self.connection) }
+    }
+}
+
 /// What holds for all requests of a connection.
 pub(crate) struct Connection {
     pub(crate) client: IpAddr,

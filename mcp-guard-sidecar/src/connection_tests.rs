@@ -1,0 +1,118 @@
+//! Connections on real sockets, in virtual time, in front of an upstream that always says the same.
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use mcp_guard::GuardLayer;
+use mcp_guard::config::GuardConfig;
+use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tower::Layer;
+
+use super::*;
+use crate::drain::Drain;
+
+struct Same;
+
+impl Upstream for Same {
+    type Body = Full<Bytes>;
+
+    async fn send(&self, _: McpRequest) -> Result<Response<Full<Bytes>>, UpstreamError> {
+        Ok(Response::new(Full::from(ANSWER)))
+    }
+}
+
+const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const SILENCE: Silence = Silence { first: Duration::from_secs(10), between: Duration::from_secs(75) };
+
+fn app() -> Arc<GuardApp<impl Handler>> {
+    let service = GuardLayer::new(GuardConfig::default()).layer(Same);
+    let connections = Connections::new(Drain::new(Duration::ZERO), 10, 10);
+    Arc::new(GuardApp::new(service, connections, SILENCE, Arc::new(Memory::new(u64::MAX))))
+}
+
+async fn pair() -> (TcpStream, Stream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    (client, Box::new(pingora::protocols::l4::stream::Stream::from(accepted)))
+}
+
+fn ping() -> Vec<u8> {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let head = "POST /mcp HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: ";
+    format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+async fn read_answer(client: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    while !answer.ends_with(ANSWER.as_bytes()) {
+        answer.push(client.read_u8().await.expect("an answer"));
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+/// Serves a client that asks once, until the connection parks.
+async fn parked(app: &GuardApp<impl Handler>) -> (TcpStream, Wire, Activity) {
+    let ((mut client, stream), activity) = (pair().await, Activity::new());
+    let service = activity.track(app.served(CLIENT, None));
+    let mut wire = Wire::new(stream);
+    client.write_all(&ping()).await.unwrap();
+    assert_eq!(wire.begins().await.unwrap(), Some(Protocol::Http1));
+    let (wire, answer) = tokio::join!(app.http1(wire, service, &activity), read_answer(&mut client));
+    assert!(!answer.contains("close"), "{answer}");
+    (client, wire.unwrap().expect("parked"), activity)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_asked_nothing_is_parked() {
+    let (mut client, mut wire, _) = parked(&app()).await;
+    client.write_all(b"GET").await.unwrap();
+    assert_eq!(wire.begins().await.unwrap(), Some(Protocol::Http1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_connection_serves_on_until_it_is_silent_for_too_long() {
+    let (mut client, stream) = pair().await;
+    let server = tokio::spawn(async move { app().served_out(stream, CLIENT).await });
+    for pause in [0, 5, 74, 1] {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        client.write_all(&ping()).await.unwrap();
+        let answer = read_answer(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.contains("close"), "{answer}");
+    }
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    server.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_came_in_part_survives_parking() {
+    let (mut client, stream) = pair().await;
+    let server = tokio::spawn(async move { app().served_out(stream, CLIENT).await });
+    client.write_all(&ping()).await.unwrap();
+    read_answer(&mut client).await;
+    for part in ping().chunks(40) {
+        client.write_all(part).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    read_answer(&mut client).await;
+    drop(client);
+    server.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_spoken_http_1_does_not_change_to_http_2() {
+    let (mut client, stream) = pair().await;
+    let server = tokio::spawn(async move { app().served_out(stream, CLIENT).await });
+    client.write_all(&ping()).await.unwrap();
+    read_answer(&mut client).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    // HTTP/2 would begin with its settings. Hyper closes without a word.
+    assert_eq!(answer, b"");
+    let _ = server.await.unwrap();
+}
