@@ -1,0 +1,4 @@
+//! The load generator against servers on loopback ports.
+
+mod harness;
+mod sessions;
