@@ -13,6 +13,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bounds;
 mod plan;
 mod schedule;
 mod weighted;
@@ -22,6 +23,7 @@ mod worker;
 
 mod caller;
 mod listener;
+mod opening;
 mod session;
 mod site;
 

@@ -55,7 +55,8 @@ impl Link {
                 Kind::Own(sender) => {
                     let is_new = sender.is_none();
                     if is_new {
-                        *sender = Some(dialer.http1().await.map_err(|_| Failure::Connect)?);
+                        // Boxed, because it is large and rare.
+                        *sender = Some(Box::pin(dialer.http1()).await.map_err(|_| Failure::Connect)?);
                         self.reopened += u64::from(self.was_open);
                         self.was_open = true;
                     }
@@ -97,7 +98,7 @@ impl SharedConnection {
             return Ok((sender.clone(), false));
         }
         *reopened += u64::from(place.is_some());
-        let sender = dialer.http2().await.map_err(|_| Failure::Connect)?;
+        let sender = Box::pin(dialer.http2()).await.map_err(|_| Failure::Connect)?;
         *place = Some(sender.clone());
         Ok((sender, true))
     }

@@ -10,8 +10,7 @@ use http::Uri;
 use http::uri::Scheme;
 use thiserror::Error;
 
-use crate::message::TOKEN_BYTES;
-use crate::schedule::{PHASE_MAX, Phase, Schedule};
+use crate::schedule::{Phase, Schedule};
 use crate::weighted::Weighted;
 
 /// The newest revision with sessions, and the default.
@@ -22,6 +21,8 @@ pub const STATELESS: &str = "2026-07-28";
 pub const SESSIONS_MAX: u32 = 1_000_000;
 /// The largest text of a call: 64 MiB.
 pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+/// The most phases: each keeps histograms of its own.
+pub const PHASES_MAX: usize = 256;
 /// The most threads.
 pub const THREADS_MAX: usize = 256;
 
@@ -212,49 +213,6 @@ impl PlanSpec {
         let schedule = Schedule::new(&self.phases, self.ramp);
         Ok(Plan { spec: self, uri, schedule })
     }
-
-    fn check_names(&self) -> Result<(), InvalidPlan> {
-        let is_name = |name: &str, marks: &[u8]| {
-            let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || marks.contains(&byte);
-            (1..=128).contains(&name.len()) && name.bytes().all(is_allowed)
-        };
-        let are_methods = self.mix.entries().all(|method| is_name(method.name(), b"_/"));
-        if is_name(&self.tool, b"_.-") && are_methods { Ok(()) } else { Err(InvalidPlan::Name) }
-    }
-
-    fn check_bounds(&self) -> Result<(), InvalidPlan> {
-        let ms = Duration::from_millis(1);
-        for phase in &self.phases {
-            within("the sessions of a phase", phase.sessions, 0, SESSIONS_MAX)?;
-            within("a phase in seconds", phase.length.as_secs_f64(), 0.001, PHASE_MAX.as_secs_f64())?;
-        }
-        within("the phases", self.phases.len(), 1, PHASES_MAX)?;
-        within("streams", self.streams, 0, SESSIONS_MAX)?;
-        within("the timeout in seconds", self.timeout.as_secs_f64(), 0.001, 600.0)?;
-        within("the think time in seconds", self.think_time.as_secs_f64(), 0.0, PHASE_MAX.as_secs_f64())?;
-        if let Some(interval) = self.expected_interval {
-            within(
-                "the expected interval in seconds",
-                interval.as_secs_f64(),
-                ms.as_secs_f64(),
-                PHASE_MAX.as_secs_f64(),
-            )?;
-        }
-        for bytes in self.payload_bytes.entries() {
-            within("a payload in bytes", *bytes, TOKEN_BYTES, PAYLOAD_BYTES_MAX)?;
-        }
-        within("the threads", self.threads, 1, THREADS_MAX)
-    }
-}
-
-/// The most phases: each keeps histograms of its own.
-pub const PHASES_MAX: usize = 256;
-
-fn within<T: PartialOrd + ToString>(what: &'static str, value: T, min: T, max: T) -> Result<(), InvalidPlan> {
-    if min <= value && value <= max {
-        return Ok(());
-    }
-    Err(InvalidPlan::Bounds { what, min: min.to_string(), max: max.to_string() })
 }
 
 impl Plan {

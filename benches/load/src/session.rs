@@ -8,21 +8,18 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method as HttpMethod, Response, StatusCode};
 use hyper::body::Incoming;
-use serde::Deserialize;
-use serde_json::json;
 use tokio::time::timeout;
 
-use crate::answer::{self, Verdict};
 use crate::clock::now;
 use crate::exchange::{drain, read};
 use crate::failure::Failure;
 use crate::link::Link;
-use crate::message::{Asked, CLIENT, Message, token};
+use crate::message::{Message, token};
 use crate::plan::Method;
 use crate::site::Site;
 
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
@@ -40,9 +37,9 @@ pub(crate) struct Session {
 
 /// What the server agreed to.
 #[derive(Debug)]
-struct Opened {
-    headers: HeaderMap,
-    id: Option<HeaderValue>,
+pub(crate) struct Opened {
+    pub(crate) headers: HeaderMap,
+    pub(crate) id: Option<HeaderValue>,
 }
 
 /// How a call ended.
@@ -67,7 +64,7 @@ impl Session {
     /// Opens the session, within the plan's timeout.
     pub(crate) async fn open(&mut self) -> Result<(), Failure> {
         let start = now();
-        let opened = within(self.site.run.plan.spec.timeout, self.try_open()).await;
+        let opened = within(self.site.run.plan.spec.timeout, self.initialize()).await;
         self.settle(opened.as_ref().err());
         self.site.count(|tally| match &opened {
             Ok(_) => {
@@ -78,42 +75,6 @@ impl Session {
         });
         self.opened = Some(opened?);
         Ok(())
-    }
-
-    async fn try_open(&mut self) -> Result<Opened, Failure> {
-        let mut headers = self.site.headers();
-        let revision = self.site.run.plan.revision().to_owned();
-        if self.site.run.plan.stateless() {
-            headers.insert(PROTOCOL_VERSION, HeaderValue::try_from(revision).map_err(|_| Failure::Malformed)?);
-            return Ok(Opened { headers, id: None });
-        }
-        let params = json!({
-            "protocolVersion": revision,
-            "capabilities": {},
-            "clientInfo": {"name": CLIENT, "version": env!("CARGO_PKG_VERSION")},
-        });
-        let initialize = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
-        let response = self.post(headers.clone(), initialize.to_string()).await?;
-        let id = response.headers().get(SESSION_ID).cloned();
-        let mut version = None;
-        let asked = Asked { id: 0, text: None };
-        read(response, |body| {
-            let verdict = answer::check(body, &asked, &mut None);
-            if verdict == Verdict::Right {
-                version = negotiated(body);
-            }
-            verdict
-        })
-        .await?;
-        headers.insert(PROTOCOL_VERSION, version.ok_or(Failure::Malformed)?);
-        if let Some(id) = &id {
-            headers.insert(SESSION_ID, id.clone());
-        }
-        let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-        let response = self.post(headers.clone(), initialized.into()).await?;
-        let status = response.status();
-        drain(response.into_body()).await?;
-        if status.is_success() { Ok(Opened { headers, id }) } else { Err(Failure::Status(status.as_u16())) }
     }
 
     /// Calls what the mix chooses.
@@ -198,7 +159,7 @@ impl Session {
         Ok(status)
     }
 
-    async fn post(&mut self, headers: HeaderMap, body: String) -> Result<Response<Incoming>, Failure> {
+    pub(crate) async fn post(&mut self, headers: HeaderMap, body: String) -> Result<Response<Incoming>, Failure> {
         let request = self.site.request(HttpMethod::POST, headers, Message::from(Bytes::from(body)));
         self.link.send(&self.site.run.dialer, request).await
     }
@@ -230,21 +191,6 @@ fn name_method(headers: &mut HeaderMap, method: Option<&Method>, tool: &str) {
     if let (Method::CallTool, Ok(value)) = (method, HeaderValue::try_from(tool)) {
         headers.insert(NAME, value);
     }
-}
-
-/// The version that an answer to `initialize` names.
-fn negotiated(body: &[u8]) -> Option<HeaderValue> {
-    #[derive(Deserialize)]
-    struct Answer {
-        result: Agreed,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Agreed {
-        protocol_version: String,
-    }
-    let answer: Answer = serde_json::from_slice(body).ok()?;
-    HeaderValue::try_from(answer.result.protocol_version).ok()
 }
 
 async fn within<T>(time: Duration, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

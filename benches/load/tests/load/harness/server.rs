@@ -1,7 +1,7 @@
 //! A real MCP server, made with the official SDK: HTTP/1.1 and h2, plain or over TLS, answering in JSON or SSE.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -70,14 +70,24 @@ impl Server {
         Self { url, ca, seen, runtime, _folder: folder }
     }
 
+    /// What was asked so far, a line each.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.seen.requests.lock().unwrap().clone()
+    }
+
+    /// Ends all sessions, as a server may.
+    pub(crate) fn end_sessions(&self) {
+        self.runtime.block_on(async { self.seen.sessions.sessions.write().await.clear() });
+    }
+
     /// Sessions that nobody ended.
     pub(crate) fn sessions_left(&self) -> usize {
         self.runtime.block_on(async { self.seen.sessions.sessions.read().await.len() })
     }
 }
 
-/// Like all tests, whose servers need not be asked to end.
-fn certified(ca: &PathBuf) -> TlsAcceptor {
+/// With a certificate made for this, which is written to `ca` too.
+fn certified(ca: &Path) -> TlsAcceptor {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".into(), "localhost".into()]).unwrap();
     std::fs::write(ca, made.cert.pem()).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
