@@ -23,7 +23,7 @@ pub(crate) struct Observer<'a> {
     pub(crate) sampler: Sampler,
     /// CPU time of each watched process at the beginning of the run and at the end of each phase so far.
     pub(crate) marks: Vec<Vec<Duration>>,
-    /// When the last phase ended that a call or a session lived in; before the schedule's end if all calls were made.
+    /// When the run was over: at the schedule's end, or before if all calls were made.
     pub(crate) end: Duration,
     next_second: Duration,
     last: (Duration, u64),

@@ -62,7 +62,7 @@ pub struct Part {
     pub calls_per_second: f64,
     /// From when a call was due (open loop) or sent (closed loop) to its whole answer.
     pub latency_us: Latency,
-    /// Of a closed loop with an expected interval: with the latencies of calls that a slow answer kept from being sent.
+    /// Of a closed loop, or the closed phases of a run, with an expected interval: with the latencies of calls that a slow answer kept from being sent.
     pub corrected_latency_us: Option<Latency>,
 }
 

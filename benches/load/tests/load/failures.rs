@@ -120,6 +120,19 @@ fn a_call_without_an_answer_is_a_timeout() {
 }
 
 #[test]
+fn what_was_due_while_a_call_hung_is_late_in_an_open_loop() {
+    let liar = Liar::start(|number, call| if number == 0 { Said::Pending } else { say(echo(call)) });
+    let mut spec = counted(&liar.url, 1, 1);
+    spec.calls_max = None;
+    spec.phases = vec![phase(1, 1_000, Some(100))];
+    spec.timeout = Duration::from_millis(400);
+    let report = report(spec);
+    // The server answered each of the others at once.
+    assert!(report.total.latency_us.max >= 350_000, "{report}");
+    assert_eq!((report.failures.call.of(Failure::Timeout), report.failures.total()), (1, 1), "{report}");
+}
+
+#[test]
 fn a_server_that_is_not_there_is_a_failure_to_connect() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut spec = counted(&format!("http://{nobody}/mcp"), 2, 1);
