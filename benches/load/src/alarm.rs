@@ -33,7 +33,7 @@ impl Alarm {
     /// Has to be called within the runtime.
     #[expect(
         deprecated,
-        reason = "its successor is unsafe because a type may give another descriptor each time; an OwnedFd does not"
+        reason = "deprecated because a type could give another descriptor at each call, which an OwnedFd does not"
     )]
     pub(crate) fn new() -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;

@@ -139,6 +139,7 @@ impl Session {
             Some(_) => within(site.run.plan.spec.timeout, self.delete(opened.headers)).await,
             None => Ok(StatusCode::OK),
         };
+        self.settle(status.as_ref().err());
         self.link.cut();
         site.count(|tally| {
             tally.sessions.open -= 1;

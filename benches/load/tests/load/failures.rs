@@ -112,6 +112,18 @@ fn a_connection_that_breaks_is_a_reset_and_replaced() {
 }
 
 #[test]
+fn a_connection_that_was_closed_between_two_calls_is_replaced_without_a_failure() {
+    let liar = Liar::start(|_, call| {
+        let mut answer = in_session("one", echo(call));
+        answer.headers_mut().insert("connection", "close".parse().unwrap());
+        Said::Answer(answer)
+    });
+    let report = clean(counted(&liar.url, 1, 5));
+    // Four times for a call, and once to end the session.
+    assert_eq!(report.sessions.reconnects, 5, "{report}");
+}
+
+#[test]
 fn a_call_without_an_answer_is_a_timeout() {
     let liar = Liar::start(|number, call| if is_honest(number) { say(echo(call)) } else { Said::Pending });
     let mut spec = counted(&liar.url, 1, 10);
