@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::client::conn::{http1, http2};
@@ -9,6 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::failure::Failure;
 use crate::message::Message;
 use crate::tls::Tls;
 
@@ -19,6 +21,7 @@ pub(crate) struct Dialer {
     sources: Vec<IpAddr>,
     next_source: AtomicUsize,
     tls: Option<Tls>,
+    first_error: OnceLock<String>,
 }
 
 /// Bytes that a server may send on one h2 stream before we have read them.
@@ -28,10 +31,28 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 impl Dialer {
     pub(crate) fn new(address: SocketAddr, sources: Vec<IpAddr>, tls: Option<Tls>) -> Self {
-        Self { address, sources, next_source: AtomicUsize::new(0), tls }
+        Self { address, sources, next_source: AtomicUsize::new(0), tls, first_error: OnceLock::new() }
     }
 
-    pub(crate) async fn http1(&self) -> io::Result<http1::SendRequest<Message>> {
+    /// Why the first connection that failed did.
+    pub(crate) fn first_error(&self) -> Option<String> {
+        self.first_error.get().cloned()
+    }
+
+    pub(crate) async fn http1(&self) -> Result<http1::SendRequest<Message>, Failure> {
+        self.try_http1().await.map_err(|error| self.failure(&error))
+    }
+
+    pub(crate) async fn http2(&self) -> Result<http2::SendRequest<Message>, Failure> {
+        self.try_http2().await.map_err(|error| self.failure(&error))
+    }
+
+    fn failure(&self, error: &io::Error) -> Failure {
+        self.first_error.get_or_init(|| error.to_string());
+        Failure::Connect
+    }
+
+    async fn try_http1(&self) -> io::Result<http1::SendRequest<Message>> {
         let stream = self.tcp().await?;
         match &self.tls {
             Some(tls) => over_http1(tls.connect(stream).await?).await,
@@ -39,7 +60,7 @@ impl Dialer {
         }
     }
 
-    pub(crate) async fn http2(&self) -> io::Result<http2::SendRequest<Message>> {
+    async fn try_http2(&self) -> io::Result<http2::SendRequest<Message>> {
         let stream = self.tcp().await?;
         match &self.tls {
             Some(tls) => over_http2(tls.connect(stream).await?).await,

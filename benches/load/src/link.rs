@@ -56,7 +56,7 @@ impl Link {
                     let is_new = sender.is_none();
                     if is_new {
                         // Boxed, because it is large and rare.
-                        *sender = Some(Box::pin(dialer.http1()).await.map_err(|_| Failure::Connect)?);
+                        *sender = Some(Box::pin(dialer.http1()).await?);
                         self.reopened += u64::from(self.was_open);
                         self.was_open = true;
                     }
@@ -98,7 +98,7 @@ impl SharedConnection {
             return Ok((sender.clone(), false));
         }
         *reopened += u64::from(place.is_some());
-        let sender = Box::pin(dialer.http2()).await.map_err(|_| Failure::Connect)?;
+        let sender = Box::pin(dialer.http2()).await?;
         *place = Some(sender.clone());
         Ok((sender, true))
     }

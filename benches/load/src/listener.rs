@@ -28,8 +28,8 @@ pub(crate) async fn listen(site: Arc<Site>, number: u32, opening: Arc<Semaphore>
         () = hold(&mut session, &opening) => {}
         _ = over.wait_for(|is_over| *is_over) => {}
     }
-    // On HTTP/1.1 the stream has the connection to itself.
-    session.cut();
+    // On HTTP/1.1 the stream had the connection to itself.
+    session.take_other_connection();
     session.end().await;
 }
 

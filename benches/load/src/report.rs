@@ -38,6 +38,8 @@ pub struct Report {
     pub streams: Streams,
     /// Failures by stage and kind.
     pub failures: ByStage,
+    /// Why the first connection that failed did.
+    pub first_connect_error: Option<String>,
     /// The processes that were watched, and last this one, `mcp-load`.
     pub processes: Vec<Process>,
 }
@@ -122,6 +124,7 @@ impl Report {
             open_latency_us: tally.opening.summary(),
             streams: tally.streams,
             failures: tally.failures.clone(),
+            first_connect_error: observer.run.dialer.first_error(),
             processes: processes(observer, answered),
             total,
         }

@@ -176,6 +176,11 @@ impl Session {
         }
     }
 
+    /// Leaves the connection to what it is busy with, and takes another, which is no reconnect.
+    pub(crate) fn take_other_connection(&mut self) {
+        self.link = Link::new(self.site.shared(self.number));
+    }
+
     /// Gives up the connection, so that what the session does next needs a new one.
     pub(crate) fn cut(&mut self) {
         self.link.cut();

@@ -21,7 +21,7 @@ impl Display for Report {
         for (stage, failures) in self.failures.named() {
             stage_failures(f, stage, failures)?;
         }
-        Ok(())
+        self.first_connect_error.iter().try_for_each(|error| writeln!(f, "first connect: {error}"))
     }
 }
 

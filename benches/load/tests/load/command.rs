@@ -73,7 +73,7 @@ fn the_json_has_everything_under_stable_names() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
         keys(&report),
-        "report_version url revision http threads total phases methods sessions open_latency_us streams failures processes"
+        "report_version url revision http threads total phases methods sessions open_latency_us streams failures first_connect_error processes"
     );
     assert_eq!(
         keys(&report["total"]),

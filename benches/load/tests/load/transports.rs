@@ -60,6 +60,7 @@ fn a_certificate_of_somebody_else_is_a_failure_to_connect() {
     let report = report(spec);
     assert_eq!(report.total.calls, 0);
     assert!(report.failures.open.of(Failure::Connect) > 0, "{report}");
+    assert!(report.first_connect_error.is_some_and(|error| error.contains("invalid peer certificate")));
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn idle_streams_are_open_for_the_whole_run() {
         spec.http2_connections = http2;
         let report = clean(spec);
         assert_eq!((report.streams.opened, report.streams.open_peak, report.streams.broken), (5, 5, 0), "{report}");
-        assert_eq!((report.sessions.opened, report.sessions.ended), (7, 7));
+        assert_eq!((report.sessions.opened, report.sessions.ended, report.sessions.reconnects), (7, 7, 0));
         assert_eq!(server.sessions_left(), 0);
     }
 }
