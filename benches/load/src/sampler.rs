@@ -158,6 +158,23 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_starts_later_is_found_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("mcp-load-later");
+        fs::copy("/bin/cat", &program).unwrap();
+        let mut sampler = Sampler::new([Watch { name: "mcp-load-later".into(), pid: None }]);
+        assert_eq!(sampler.watched()[0].processes, 0);
+        let mut child = std::process::Command::new(program).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        sampler.sample();
+        assert_eq!(sampler.watched()[0].processes, 1);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        sampler.sample();
+        assert_eq!((sampler.watched()[0].processes, sampler.watched()[0].rss_bytes), (0, 0));
+        assert!(sampler.watched()[0].rss_peak_bytes > 0);
+    }
+
+    #[test]
     fn a_long_name_is_compared_as_the_kernel_keeps_it() {
         assert_eq!(comm("mcp-guard-sidecar"), "mcp-guard-sidec");
     }

@@ -51,6 +51,8 @@ fn wrong_arguments_exit_with_2() {
         &["http://localhost/mcp", "--bytes", "3"],
         &["http://localhost/mcp", "--revision", "2026-07-28", "--mix", "ping=1"],
         &["http://localhost/mcp", "--seconds", "0"],
+        &["http://localhost/mcp", "--json", "/nowhere/report.json"],
+        &["https://localhost/mcp", "--ca", "/nowhere/ca.pem"],
         &["http://localhost/mcp", "--sessions", "0"],
         &[],
     ] {
