@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use mcp_load::{Method, Phase, STATELESS, Weighted};
 
 use crate::harness::server::{Habits, Server};
-use crate::harness::{clean, counted, phase, sizes};
+use crate::harness::{clean, counted, phase};
 
 #[test]
 fn sessions_are_opened_called_in_and_ended() {
@@ -21,16 +21,6 @@ fn each_session_has_one_http1_connection() {
     let server = Server::start(Habits::default());
     clean(counted(&server.url, 4, 10));
     assert_eq!(server.seen.connections.load(Ordering::Relaxed), 4);
-}
-
-#[test]
-fn answers_in_sse_are_checked_as_those_in_json() {
-    for json in [false, true] {
-        let server = Server::start(Habits { json, ..Habits::default() });
-        let mut spec = counted(&server.url, 2, 50);
-        spec.payload_bytes = sizes();
-        assert_eq!(clean(spec).total.calls, 100);
-    }
 }
 
 #[test]

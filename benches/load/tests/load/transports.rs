@@ -24,6 +24,22 @@ fn sessions_share_connections_of_h2() {
 }
 
 #[test]
+fn answers_in_json_and_in_sse_are_read_over_both_versions_of_http() {
+    for (http2, kind) in
+        [1, 2].into_iter().flat_map(|http| ["application/json", "text/event-stream"].map(|kind| (http == 2, kind)))
+    {
+        let is_json = kind == "application/json";
+        let server = Server::start(Habits { json: is_json, sessionless: is_json, tls: false });
+        let mut spec = counted(&server.url, 2, 20);
+        spec.payload_bytes = sizes();
+        spec.http2_connections = NonZeroU32::new(u32::from(http2));
+        assert_eq!(clean(spec).total.calls, 40);
+        let answers = server.seen.answers.lock().unwrap().iter().filter(|answer| *answer == kind).count();
+        assert_eq!(answers, 42, "{kind}");
+    }
+}
+
+#[test]
 fn a_stateless_call_goes_over_h2_too() {
     let server = Server::start(Habits { json: true, ..Habits::default() });
     let mut spec = counted(&server.url, 3, 4);

@@ -1,5 +1,6 @@
 //! A real MCP server, made with the official SDK: HTTP/1.1 and h2, plain or over TLS, answering in JSON or SSE.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,6 +54,8 @@ pub(crate) struct Seen {
     pub(crate) sources: Mutex<Vec<SocketAddr>>,
     /// HTTP method, MCP method and name by header, and HTTP version of each request.
     pub(crate) requests: Mutex<Vec<String>>,
+    /// Content types of what was answered.
+    pub(crate) answers: Mutex<Vec<String>>,
     pub(crate) sessions: Arc<LocalSessionManager>,
 }
 
@@ -138,8 +141,13 @@ where
 {
     let served = service_fn(move |request: Request<Incoming>| {
         seen.requests.lock().unwrap().push(line(&request));
-        let mut service = service.clone();
-        async move { tower::Service::call(&mut service, request).await }
+        let (mut service, seen) = (service.clone(), Arc::clone(&seen));
+        async move {
+            let response = tower::Service::call(&mut service, request).await?;
+            let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
+            seen.answers.lock().unwrap().extend(kind);
+            Ok::<_, Infallible>(response)
+        }
     });
     // How a connection ends is the client's affair.
     let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), served).await;
