@@ -166,7 +166,7 @@ impl<H: Handler> GuardApp<H> {
         std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await?;
         let parts = Pin::into_inner(connection).into_parts();
         // A request that came just then was told that the connection closes.
-        Ok((activity.asked_so_far() == asked).then(|| parts.io.with_unread(parts.read_buf)))
+        Ok((activity.asked_so_far() == asked).then(|| parts.io.with_unread(&parts.read_buf)))
     }
 
     fn drained(&self) -> impl Future<Output = ()> + Send + use<H> {

@@ -33,9 +33,10 @@ impl Wire {
         Self { unread: Bytes::new(), io: TokioIo::new(stream) }
     }
 
-    /// The same stream, of which `unread` was read in vain.
-    pub(crate) fn with_unread(self, unread: Bytes) -> Self {
-        Self { unread, ..self }
+    /// The same stream, of which `unread` was read in vain. Copied, because the buffer that it lies in is large, even
+    /// around nothing.
+    pub(crate) fn with_unread(self, unread: &[u8]) -> Self {
+        Self { unread: Bytes::copy_from_slice(unread), ..self }
     }
 
     /// Waits for the client's next bytes, as many as tell what it speaks; `None` if none come any more.
