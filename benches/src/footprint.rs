@@ -69,11 +69,7 @@ impl Footprint {
     }
 }
 
-/// Prints one row for each of `footprints`.
-pub fn print_footprints(footprints: &[Footprint]) {
-    table(footprints).print();
-}
-
+/// One row for each of `footprints`.
 pub(crate) fn table(footprints: &[Footprint]) -> Table {
     let title = format!(
         "Beside CPU time; per connection and per stream: growth of PSS with {HELD} of them open, without the kernel's part"

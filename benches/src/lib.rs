@@ -14,18 +14,22 @@ mod footprint;
 pub mod in_memory;
 mod load;
 mod node;
+mod open_loop;
+mod page;
 mod proc;
 mod process;
 mod proxy;
+mod report;
 mod stats;
 mod summary;
 mod table;
 
 pub use contest::{Contest, Contestant};
-pub use footprint::{Footprint, print_footprints};
+pub use footprint::Footprint;
 pub use node::Node;
 pub use process::{Process, free_address};
 pub use proxy::Proxy;
+pub use report::Report;
 pub use summary::print;
 pub use table::say;
 

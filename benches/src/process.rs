@@ -96,7 +96,8 @@ pub fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
+/// Does nothing on this thread for `time`, or a little longer.
 #[expect(clippy::disallowed_methods, reason = "nothing else is to be done meanwhile")]
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }

@@ -23,11 +23,15 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
+    /// Of `figures`; `None` without any.
+    pub(crate) fn of(mut figures: Vec<f64>) -> Option<Self> {
+        figures.sort_by(f64::total_cmp);
+        Some(Self { low: *figures.first()?, high: *figures.last()?, median: median(figures) })
+    }
+
     /// Of the ratios of `figures` to those at the same place in `references`; `None` without a pair.
     pub(crate) fn of_ratios(figures: &[f64], references: &[f64]) -> Option<Self> {
-        let mut ratios: Vec<f64> = figures.iter().zip(references).map(|(figure, one)| figure / one).collect();
-        ratios.sort_by(f64::total_cmp);
-        Some(Self { low: *ratios.first()?, high: *ratios.last()?, median: median(ratios) })
+        Self::of(figures.iter().zip(references).map(|(figure, one)| figure / one).collect())
     }
 }
 

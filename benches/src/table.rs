@@ -1,7 +1,7 @@
-//! Tables, as Markdown.
+//! Tables, as Markdown on a terminal and as HTML on a page.
 
-use std::fmt::Arguments;
-use std::io::Write;
+use std::fmt::{Arguments, Write as _};
+use std::io::Write as _;
 
 /// Figures under headings; the first column names the row.
 #[derive(Clone, Debug)]
@@ -29,10 +29,41 @@ impl Table {
             say(format_args!("| {} |", row.join(" | ")));
         }
     }
+
+    /// The table without its title.
+    pub(crate) fn html(&self) -> String {
+        let line = |tag: &str, cells: &[String]| {
+            cells.iter().fold(String::new(), |mut line, cell| {
+                let _ = write!(line, "<{tag}>{}</{tag}>", escaped(cell));
+                line
+            })
+        };
+        let head = line("th", &self.head);
+        let rows = self.rows.iter().fold(String::new(), |rows, row| rows + "<tr>" + &line("td", row) + "</tr>\n");
+        format!("<table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table>\n")
+    }
+}
+
+/// `text` as HTML shows it.
+pub(crate) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Writes a line to the standard output.
 pub fn say(line: Arguments<'_>) {
     // Whoever closed the output does not want to read on.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_text_and_no_markup() {
+        let mut table = Table::new("t", &["", "a<b"]);
+        table.row(vec!["x & y".into(), "1".into()]);
+        let html = table.html();
+        assert!(html.contains("<th>a&lt;b</th>") && html.contains("<td>x &amp; y</td><td>1</td>"), "{html}");
+    }
 }

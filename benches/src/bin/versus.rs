@@ -2,11 +2,12 @@
 //!
 //! `cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches && target/release/versus`
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use mcp_guard_benches::{Contest, Contestant, Fault, Footprint, Node, Proxy, print, print_footprints, say};
+use mcp_guard_benches::{Contest, Contestant, Fault, Footprint, Node, Proxy, Report, say};
 
 /// Measures mcp-guard with all concerns on against plain proxies and against no proxy at all.
 #[derive(Parser)]
@@ -29,6 +30,12 @@ struct Arguments {
     /// Leave the others out, as for a profile
     #[arg(long)]
     alone: bool,
+    /// Also offer half of nginx's peak at a fixed rate
+    #[arg(long, conflicts_with = "footprint_only")]
+    open_loop: bool,
+    /// Where the page is written
+    #[arg(long, value_name = "DIRECTORY", default_value = "target/versus")]
+    page: PathBuf,
     /// Leave out what is measured once: memory, starts, sizes
     #[arg(long)]
     calls_only: bool,
@@ -47,24 +54,35 @@ async fn main() -> Result<(), Fault> {
     let arguments = Arguments::parse();
     let node = Node::start()?.address();
     let proxies = proxies(&arguments)?;
+    let mut report = Report::new("nginx");
     if !arguments.footprint_only {
-        let mut contestants = Vec::new();
-        if !arguments.alone {
-            contestants.push(Contestant::new("direct", node));
-        }
-        for proxy in &proxies {
-            contestants.push(proxy.start(node)?);
-        }
-        let time = Duration::try_from_secs_f64(arguments.seconds)?;
-        let contest = Contest { connections: arguments.connections.clone(), time, rounds: arguments.rounds };
-        print(&contest.hold(&contestants).await?, "nginx");
+        calls(&arguments, &proxies, node, &mut report).await?;
     }
     if !arguments.calls_only {
         let mut footprints = Vec::new();
         for proxy in &proxies {
             footprints.push(Footprint::measure(proxy, node).await?);
         }
-        print_footprints(&footprints);
+        report.footprints(&footprints)?;
+    }
+    say(format_args!("\n{}", report.write(&arguments.page)?.display()));
+    Ok(())
+}
+
+async fn calls(arguments: &Arguments, proxies: &[Proxy], node: SocketAddr, report: &mut Report) -> Result<(), Fault> {
+    let mut contestants = Vec::new();
+    if !arguments.alone {
+        contestants.push(Contestant::new("direct", node));
+    }
+    for proxy in proxies {
+        contestants.push(proxy.start(node)?);
+    }
+    let time = Duration::try_from_secs_f64(arguments.seconds)?;
+    let contest = Contest { connections: arguments.connections.clone(), time, rounds: arguments.rounds };
+    let outcome = contest.hold(&contestants).await?;
+    report.calls(&outcome)?;
+    if arguments.open_loop {
+        report.open_loop(&outcome, &contestants, time, arguments.rounds).await?;
     }
     Ok(())
 }
