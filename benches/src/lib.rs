@@ -11,6 +11,7 @@ mod clock;
 mod contest;
 mod echo;
 mod footprint;
+pub mod growth;
 pub mod in_memory;
 mod load;
 mod node;

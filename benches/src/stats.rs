@@ -1,4 +1,4 @@
-//! Medians, quantiles and ratios.
+//! Medians, quantiles and slopes.
 
 /// The middle one; NaN without any.
 pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
@@ -42,6 +42,17 @@ impl std::fmt::Display for Spread {
     }
 }
 
+/// The exponent `b` of the `y = a x^b` that fits best by least squares of the logarithms; NaN without two different `x`.
+pub(crate) fn exponent(points: &[(f64, f64)]) -> f64 {
+    let logs: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
+    let count = logs.len() as f64;
+    let mean_x = logs.iter().map(|(x, _)| x).sum::<f64>() / count;
+    let mean_y = logs.iter().map(|(_, y)| y).sum::<f64>() / count;
+    let together = logs.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>();
+    let alone = logs.iter().map(|(x, _)| (x - mean_x).powi(2)).sum::<f64>();
+    if alone > 0.0 { together / alone } else { f64::NAN }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +76,14 @@ mod tests {
         let spread = Spread::of_ratios(&[2.0, 9.0, 8.0], &[1.0, 3.0, 2.0]);
         assert_eq!(spread, Some(Spread { median: 3.0, low: 2.0, high: 4.0 }));
         assert_eq!(Spread::of_ratios(&[2.0], &[]), None);
+    }
+
+    #[test]
+    fn an_exponent_is_that_of_the_power_law() {
+        let law = |b: f64| (1..6).map(|x| (f64::from(x), 7.0 * f64::from(x).powf(b))).collect::<Vec<_>>();
+        for b in [0.0, 0.5, 1.0, 2.0] {
+            assert!((exponent(&law(b)) - b).abs() < 1e-9, "{b}");
+        }
+        assert!(exponent(&[(2.0, 1.0), (2.0, 3.0)]).is_nan());
     }
 }
