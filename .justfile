@@ -39,10 +39,14 @@ bench name="":
 instructions *args:
     .ci/instructions {{args}}
 
-# What a small call costs through the guard, against nginx
+# What a small call costs through the guard, against nginx, HAProxy and other proxies; memory, start, size
 versus *args:
     cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches
     cargo run --release -p mcp-guard-benches --bin versus -- {{args}}
+
+# What a call costs in the library as sessions, tools, keys, rules, schemas, bodies and batches grow
+growth *args:
+    cargo run --release -p mcp-guard-benches --bin growth -- {{args}}
 
 # Documentation, warnings denied
 doc:

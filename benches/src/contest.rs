@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::client::Target;
 use crate::load::Load;
-use crate::process::{Cpu, machine_cpu, own_cpu};
-use crate::{Fault, Process, say};
+use crate::proc::{Cpu, machine_cpu, own_cpu};
+use crate::stats::quantile;
+use crate::{Fault, Process, echo, say};
 
 /// Somebody who takes calls.
 #[derive(Debug)]
 pub struct Contestant {
     pub(crate) name: String,
-    address: SocketAddr,
-    process: Option<Process>,
+    pub(crate) address: SocketAddr,
+    tool: &'static str,
+    pub(crate) process: Option<Process>,
     // Dropped after the process that uses it.
     directory: Option<TempDir>,
 }
@@ -22,7 +25,7 @@ pub struct Contestant {
 impl Contestant {
     /// Whoever listens at `address`.
     pub fn new(name: &str, address: SocketAddr) -> Self {
-        Self { name: name.into(), address, process: None, directory: None }
+        Self { name: name.into(), address, tool: echo::TOOL, process: None, directory: None }
     }
 
     /// Runs as `process`, whose CPU time counts.
@@ -37,6 +40,16 @@ impl Contestant {
     pub fn in_directory(mut self, directory: TempDir) -> Self {
         self.directory = Some(directory);
         self
+    }
+
+    /// Calls the tool by another name.
+    pub(crate) fn with_tool(mut self, tool: &'static str) -> Self {
+        self.tool = tool;
+        self
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        Target { address: self.address, tool: self.tool }
     }
 
     fn cpu(&self) -> Cpu {
@@ -66,8 +79,21 @@ pub(crate) struct Round {
     pub(crate) calls_per_second: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
+    pub(crate) p999_ms: f64,
     /// The share of the machine that others used meanwhile.
     pub(crate) others: f64,
+}
+
+impl Round {
+    /// Seconds of the proxy's CPU time for 100,000 calls.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        self.cpu_micros / 10.0
+    }
+
+    /// How many of them were not spent in the kernel.
+    pub(crate) fn user_seconds(&self) -> f64 {
+        self.user_micros / 10.0
+    }
 }
 
 /// What all did: by number of connections, by contestant, by round.
@@ -108,21 +134,13 @@ impl Contest {
 
 async fn turn(contestant: &Contestant, connections: usize, time: Duration) -> Result<Round, Fault> {
     let fault = |fault: Fault| format!("{} with {connections} connections: {fault}", contestant.name);
-    let load = Load::open(contestant.address, connections).await.map_err(fault)?;
+    let load = Load::open(contestant.target(), connections).await.map_err(fault)?;
     let (proxy, ours, all) = (contestant.cpu(), own_cpu(), machine_cpu());
     let mut called = load.call_for(time).await.map_err(fault)?;
     let (proxy, ours, all) = (contestant.cpu() - proxy, own_cpu() - ours, machine_cpu() - all);
     called.micros.sort_unstable();
     let calls = called.micros.len() as f64;
-    let at = |share: f64| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an index between 0 and the length"
-        )]
-        let index = ((calls - 1.0) * share) as usize;
-        called.micros.get(index).map_or(f64::NAN, |micros| f64::from(*micros) / 1e3)
-    };
+    let at = |share| quantile(&called.micros, share).map_or(f64::NAN, |micros| f64::from(micros) / 1e3);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64;
     Ok(Round {
         cpu_micros: proxy.all().as_secs_f64() * 1e6 / calls,
@@ -130,6 +148,7 @@ async fn turn(contestant: &Contestant, connections: usize, time: Duration) -> Re
         calls_per_second: calls / called.time.as_secs_f64(),
         p50_ms: at(0.5),
         p99_ms: at(0.99),
+        p999_ms: at(0.999),
         others: all.saturating_sub(proxy.all() + ours).as_secs_f64() / (called.time.as_secs_f64() * cores),
     })
 }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::client::Target;
+
 /// The tool's name.
 pub(crate) const TOOL: &str = "echo";
 
@@ -24,13 +26,14 @@ pub(crate) struct Calls {
 
 impl Calls {
     /// Calls over connection `connection` to `target`, in the session called `session`.
-    pub(crate) fn new(target: SocketAddr, session: &str, connection: usize) -> Self {
+    pub(crate) fn new(target: Target, session: &str, connection: usize) -> Self {
         // A million calls a connection, and room for all that a process could open.
         let next = 1_000_000_000 + connection as u64 * 1_000_000;
         let body = format!(
-            r#"{{"jsonrpc":"2.0","id":{next},"method":"tools/call","params":{{"name":"{TOOL}","arguments":{{"text":"{TEXT}","times":1,"tags":["a","b"]}}}}}}"#
+            r#"{{"jsonrpc":"2.0","id":{next},"method":"tools/call","params":{{"name":"{}","arguments":{{"text":"{TEXT}","times":1,"tags":["a","b"]}}}}}}"#,
+            target.tool
         );
-        let request = post(target, Some(session), &body);
+        let request = post(target.address, Some(session), &body);
         let start = request.len() - body.len() + r#"{"jsonrpc":"2.0","id":"#.len();
         Self { request: request.into_bytes(), id: start..start + ID_DIGITS, next }
     }
@@ -58,6 +61,12 @@ pub(crate) fn is_answer(body: &[u8], id: u64) -> bool {
     body == answer(&id.to_string(), TEXT).as_bytes()
 }
 
+/// Whether `body` answers the call with this id, in whatever form.
+pub(crate) fn is_like_answer(body: &[u8], id: u64) -> bool {
+    let body = String::from_utf8_lossy(body);
+    body.contains(&id.to_string()) && body.contains(TEXT)
+}
+
 /// The request that opens a session.
 pub(crate) fn initialize(target: SocketAddr) -> String {
     let body = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"load","version":"1"}}}"#;
@@ -77,6 +86,25 @@ pub(crate) fn wrong_call(target: SocketAddr) -> String {
     post(target, Some("wrong"), &body).replacen("user-agent: load", "connection: close", 1)
 }
 
+/// A call whose body has `bytes` bytes, most of them in a tag.
+pub(crate) fn large_call(target: Target, session: &str, bytes: usize) -> String {
+    let tool = target.tool;
+    let start = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{{"text":"large","tags":[""#
+    );
+    let end = r#""]}}}"#;
+    let filler = "x".repeat(bytes.saturating_sub(start.len() + end.len()));
+    post(target.address, Some(session), &format!("{start}{filler}{end}"))
+}
+
+/// The request for a stream to listen on.
+pub(crate) fn listen(target: SocketAddr, session: &str) -> String {
+    format!(
+        "GET /mcp HTTP/1.1\r\nhost: {target}\r\nuser-agent: load\r\naccept: text/event-stream\r\n\
+         mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n\r\n"
+    )
+}
+
 /// A message with the headers that an SDK sends.
 fn post(target: SocketAddr, session: Option<&str>, body: &str) -> String {
     let session = session
@@ -87,4 +115,31 @@ fn post(target: SocketAddr, session: Option<&str>, body: &str) -> String {
          accept: application/json, text/event-stream\r\n{session}content-length: {}\r\n\r\n{body}",
         body.len()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target { address: SocketAddr::from(([127, 0, 0, 1], 80)), tool: TOOL }
+    }
+
+    #[test]
+    fn a_large_call_is_as_large_as_asked_and_still_json() {
+        let request = large_call(target(), "s", 5000);
+        let body = request.split_once("\r\n\r\n").unwrap().1;
+        assert_eq!(body.len(), 5000);
+        assert!(serde_json::from_str::<serde_json::Value>(body).unwrap().is_object());
+    }
+
+    #[test]
+    fn each_call_has_its_own_id_in_a_request_of_one_length() {
+        let mut calls = Calls::new(target(), "s", 3);
+        let (first, id) = calls.next();
+        let (first, first_id) = (first.to_vec(), id);
+        let (second, second_id) = calls.next();
+        assert_eq!((first.len(), first_id + 1), (second.len(), second_id));
+        assert!(String::from_utf8_lossy(second).contains(&format!(r#""id":{second_id},"#)));
+    }
 }

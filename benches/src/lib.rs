@@ -6,23 +6,33 @@
 //!
 //! Load and node live in the benchmark's process, so that the CPU time of a proxy's processes is the proxy's alone.
 
+mod client;
 mod clock;
 mod contest;
 mod echo;
-mod guard;
+mod footprint;
+pub mod growth;
 pub mod in_memory;
 mod load;
-mod nginx;
 mod node;
+mod open_loop;
+mod page;
+mod proc;
 mod process;
+mod proxy;
+mod report;
+mod stats;
+mod summary;
 mod table;
 
 pub use contest::{Contest, Contestant};
-pub use guard::Guard;
-pub use nginx::Nginx;
+pub use footprint::Footprint;
 pub use node::Node;
 pub use process::{Process, free_address};
-pub use table::{print, say};
+pub use proxy::Proxy;
+pub use report::Report;
+pub use summary::print;
+pub use table::say;
 
 /// Why a benchmark could not be run to its end.
 pub type Fault = Box<dyn std::error::Error + Send + Sync>;

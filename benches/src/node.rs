@@ -5,9 +5,11 @@ use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
+use futures_util::stream::{self, Pending, StreamExt};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -61,14 +63,28 @@ async fn connection(stream: TcpStream) {
     }
 }
 
-async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    if request.method() != Method::POST {
-        return Ok(empty(StatusCode::METHOD_NOT_ALLOWED));
+/// A frame that is there, and then no other for as long as anybody listens.
+type Silence = StreamBody<stream::Chain<stream::Once<Ready>, Pending<<Ready as Future>::Output>>>;
+type Ready = std::future::Ready<Result<Frame<Bytes>, Infallible>>;
+
+async fn respond(request: Request<Incoming>) -> Result<Response<Either<Full<Bytes>, Silence>>, Infallible> {
+    if request.method() == Method::GET {
+        return Ok(stream().map(Either::Right));
     }
-    match request.into_body().collect().await {
-        Ok(body) => Ok(answer(&body.to_bytes()).unwrap_or_else(|| empty(StatusCode::BAD_REQUEST))),
-        Err(_) => Ok(empty(StatusCode::BAD_REQUEST)),
-    }
+    let answer = match request.into_body().collect().await {
+        Ok(body) => answer(&body.to_bytes()),
+        Err(_) => None,
+    };
+    Ok(answer.unwrap_or_else(|| empty(StatusCode::BAD_REQUEST)).map(Either::Left))
+}
+
+/// A stream to listen on: the event that primes it, and nothing more.
+fn stream() -> Response<Silence> {
+    let event = Ok(Frame::data(Bytes::from_static(b"id: 0\ndata: \n\n")));
+    let body = StreamBody::new(stream::once(std::future::ready(event)).chain(stream::pending()));
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response
 }
 
 #[derive(Deserialize)]

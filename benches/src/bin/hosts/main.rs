@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use mcp_guard_benches::{Contest, Contestant, Fault, Nginx, Node, Process, free_address, print, say};
+use mcp_guard_benches::{Contest, Contestant, Fault, Node, Process, Proxy, free_address, print, say};
 
 use kind::Kind;
 
@@ -52,8 +52,8 @@ fn main() -> Result<(), Fault> {
 async fn measure(arguments: &Arguments) -> Result<(), Fault> {
     let node = Node::start()?;
     let mut contestants = Vec::new();
-    match Nginx::start(node.address())? {
-        Some(nginx) => contestants.push(nginx),
+    match Proxy::installed("nginx") {
+        Some(nginx) => contestants.push(nginx.start(node.address())?),
         None => say(format_args!("nginx is not installed: no ratios")),
     }
     for kind in Kind::ALL {

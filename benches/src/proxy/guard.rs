@@ -1,40 +1,14 @@
-//! `mcp-guard run` with all six concerns and metrics.
+//! `mcp-guard run` with all six concerns and metrics, at rates that are asked and never reached.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tempfile::TempDir;
-
-use crate::{Contestant, Fault, Process, echo, free_address};
-
-/// The guard as an operator runs it, with rates that are asked and never reached.
-#[derive(Debug)]
-pub struct Guard;
-
-impl Guard {
-    /// Starts the guard at `program` under the name `name`.
-    ///
-    /// # Errors
-    ///
-    /// If it does not start.
-    pub fn start(name: &str, program: &Path, node: SocketAddr) -> Result<Contestant, Fault> {
-        let (directory, address, admin) = (TempDir::new()?, free_address()?, free_address()?);
-        let file = directory.path().join("guard.yaml");
-        fs::write(&file, configuration(address, admin, node))?;
-        let mut command = Command::new(program);
-        command.arg("run").arg("-c").arg(&file).stdout(Stdio::null());
-        let process = Process::start(&mut command, address)?;
-        prove_validation(address)?;
-        Ok(Contestant::new(name, address).of(process).in_directory(directory))
-    }
-}
+use super::Place;
+use crate::{Fault, echo};
 
 /// A call that breaks the tool's schema must be refused: else the figures would be those of a guard that checks nothing.
-fn prove_validation(address: SocketAddr) -> Result<(), Fault> {
+pub(super) fn prove_validation(address: SocketAddr) -> Result<(), Fault> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(echo::wrong_call(address).as_bytes())?;
@@ -46,13 +20,15 @@ fn prove_validation(address: SocketAddr) -> Result<(), Fault> {
     Err(format!("wrong arguments were not refused: {answer}").into())
 }
 
-fn configuration(address: SocketAddr, admin: SocketAddr, node: SocketAddr) -> String {
+pub(super) fn configuration(place: &Place<'_>) -> String {
+    let Place { address, others: [admin, ..], node, .. } = place;
     format!(
         "version: 1
 listeners: [{{address: \"{address}\", path: /mcp}}]
 admin: {{address: \"{admin}\"}}
 upstreams: [{{url: \"http://{node}/mcp\", connections: 1024}}]
 guard:
+  limits: {{connections_per_client: 10000}}
   rate_limits:
     - {{name: per-client, key: [client], rate: 1000000/s, burst: 1000000}}
     - {{name: per-tool, key: [client, tool], match: {{method: tools/call}}, rate: 1000000/s, burst: 1000000}}
