@@ -24,6 +24,7 @@ pub mod outcome;
 pub mod refusal;
 pub mod reply;
 pub mod revision;
+mod ring;
 
 pub mod config;
 pub mod units;

@@ -9,16 +9,18 @@ use super::node::Change;
 use super::policy::BreakerPolicy;
 use super::state::Phase;
 use crate::outcome::Verdict;
+use crate::ring::Ring;
 
 /// Breakers by tool name.
 ///
-/// When the table is full, the breaker that was used least recently among the forgettable ones (calls pass, or nobody came for longer
-/// than it may stay tripped) makes room. If there is none, a new tool gets no breaker of its own: the node's still holds.
+/// When the table is full, one of the forgettable breakers (calls pass, or nobody came for longer than it may stay tripped) makes room,
+/// one that was not used for long ([`Ring`]). If there is none, a new tool gets no breaker of its own: the node's still holds.
 #[derive(Debug)]
 pub(super) struct Tools {
     policy: BreakerPolicy,
     by_name: HashMap<Arc<str>, Entry>,
-    /// Counts admissions: the time of "least recently", and what tells a breaker from an earlier one of the same name.
+    ring: Ring,
+    /// Counts admissions: what tells a breaker from an earlier one of the same name.
     turn: u64,
 }
 
@@ -28,7 +30,8 @@ struct Entry {
     name: Arc<str>,
     circuit: Circuit,
     born: u64,
-    used: u64,
+    /// Since the hand of the ring came by.
+    is_used: bool,
 }
 
 /// A tool call that was let through.
@@ -41,7 +44,7 @@ pub(super) struct ToolTicket {
 
 impl Tools {
     pub(super) fn new(policy: BreakerPolicy) -> Self {
-        Self { policy, by_name: HashMap::new(), turn: 0 }
+        Self { policy, by_name: HashMap::new(), ring: Ring::default(), turn: 0 }
     }
 
     /// Lets a call of `tool` through, with no ticket if the tool has no breaker, or says how long to wait.
@@ -58,7 +61,7 @@ impl Tools {
             return if self.insert(tool, now, changes) { self.admit(tool, is_safe, now, changes) } else { Ok(None) };
         };
         let name = Arc::clone(&entry.name);
-        entry.used = self.turn;
+        entry.is_used = true;
         let before = entry.circuit.phase();
         let decision = entry.circuit.admit(is_safe, now);
         changes.extend(change(&name, before, entry.circuit.phase()));
@@ -81,22 +84,27 @@ impl Tools {
         if TOOL_NAME_BYTES_MAX < tool.len() {
             return false;
         }
-        if TOOLS_MAX <= self.by_name.len() {
-            match self.evict(now) {
+        let name = Arc::<str>::from(tool);
+        if self.by_name.len() < TOOLS_MAX {
+            self.ring.push(Arc::clone(&name));
+        } else {
+            match self.evict(Arc::clone(&name), now) {
                 Some(change) => changes.extend(change),
                 None => return false,
             }
         }
-        let (name, circuit) = (Arc::<str>::from(tool), Circuit::new(self.policy, now));
-        self.by_name.insert(Arc::clone(&name), Entry { name, circuit, born: self.turn, used: self.turn });
+        let circuit = Circuit::new(self.policy, now);
+        self.by_name.insert(Arc::clone(&name), Entry { name, circuit, born: self.turn, is_used: true });
         true
     }
 
-    /// Forgets one breaker, and what that changes; `None` if none can be spared. Looks at all of them: the table is small.
-    fn evict(&mut self, now: Instant) -> Option<Option<Change>> {
-        let forgettable = self.by_name.iter().filter(|(_, entry)| entry.circuit.is_forgettable(now));
-        let (name, _) = forgettable.min_by_key(|(_, entry)| entry.used)?;
-        let name = Arc::clone(name);
+    /// Forgets one breaker for that of `tool`, and what that changes; `None` if none can be spared.
+    fn evict(&mut self, tool: Arc<str>, now: Instant) -> Option<Option<Change>> {
+        let by_name = &mut self.by_name;
+        let name = self.ring.replace(tool, |name| {
+            let entry = by_name.get_mut(name);
+            entry.is_some_and(|entry| std::mem::take(&mut entry.is_used) || !entry.circuit.is_forgettable(now))
+        })?;
         let entry = self.by_name.remove(&name)?;
         Some(change(&name, entry.circuit.phase(), Phase::Passing))
     }

@@ -1,11 +1,13 @@
 //! How long the calls of each class usually take.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::call::Call;
+use crate::ring::Ring;
 
-/// Most tools whose usual time is kept; the one that answered longest ago makes room for another.
+/// Most tools whose usual time is kept; one that has not answered for long makes room for another ([`Ring`]).
 ///
 /// Only calls that succeed are learned from, so names that clients invent do not get in.
 pub(super) const TOOLS_MAX: usize = 256;
@@ -29,7 +31,8 @@ const VARIANCE_MIN: f64 = 0.125;
 #[derive(Debug, Default)]
 pub(super) struct UsualTimes {
     methods: BTreeMap<&'static str, Usual>,
-    tools: BTreeMap<Box<str>, Usual>,
+    tools: BTreeMap<Arc<str>, Usual>,
+    ring: Ring,
 }
 
 /// How far one answer was from what is usual for its class.
@@ -56,12 +59,17 @@ impl UsualTimes {
 
     fn tool(&mut self, tool: &str, now: Instant) -> Option<&mut Usual> {
         if !self.tools.contains_key(tool) {
-            if self.tools.len() >= TOOLS_MAX {
-                let stalest =
-                    self.tools.iter().min_by_key(|(_, usual)| usual.answered_at).map(|(name, _)| name.clone())?;
-                self.tools.remove(&stalest);
+            let name = Arc::<str>::from(tool);
+            if self.tools.len() < TOOLS_MAX {
+                self.ring.push(Arc::clone(&name));
+            } else {
+                let has_answered = |tool: &Arc<str>| {
+                    self.tools.get_mut(tool).is_some_and(|usual| std::mem::take(&mut usual.has_answered))
+                };
+                let other = self.ring.replace(Arc::clone(&name), has_answered)?;
+                self.tools.remove(&other);
             }
-            self.tools.insert(tool.into(), Usual::new(now));
+            self.tools.insert(name, Usual::new(now));
         }
         self.tools.get_mut(tool)
     }
@@ -74,11 +82,13 @@ struct Usual {
     variance: f64,
     answers: u32,
     answered_at: Instant,
+    /// Since the hand of the ring came by.
+    has_answered: bool,
 }
 
 impl Usual {
     fn new(now: Instant) -> Self {
-        Self { mean: 0.0, variance: 0.0, answers: 0, answered_at: now }
+        Self { mean: 0.0, variance: 0.0, answers: 0, answered_at: now, has_answered: true }
     }
 
     fn deviation(&self, log: f64) -> Option<Deviation> {
@@ -101,6 +111,7 @@ impl Usual {
             0.0
         };
         self.answered_at = now;
+        self.has_answered = true;
         let distance = log - self.mean;
         self.mean += step * distance;
         self.variance = (1.0 - step) * (self.variance + step * distance * distance);

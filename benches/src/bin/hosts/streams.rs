@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcp_guard::middleware::{McpService, Node};
 use mcp_guard::session::Profile;
 use mcp_guard_benches::Fault;
 use mcp_guard_sidecar::activity::Silence;
@@ -16,7 +17,7 @@ use mcp_guard_sidecar::upstream::http::{HttpOptions, HttpUpstream};
 use pingora::services::listening::Service;
 
 use crate::phases;
-use crate::service::{Parsing, Pooled};
+use crate::service::Pooled;
 
 const SILENCE: Silence = Silence { first: Duration::from_secs(10), between: Duration::from_secs(75) };
 
@@ -24,7 +25,7 @@ const SILENCE: Silence = Silence { first: Duration::from_secs(10), between: Dura
 pub(crate) fn serve_stealing(address: SocketAddr, node: SocketAddr) {
     let Ok(next) = Pooled::new(node) else { return };
     let mut server = phases::server();
-    let app = GuardApp::new(Parsing::new(next), connections(), SILENCE, memory());
+    let app = GuardApp::new(McpService::new(Node::new(next)), connections(), SILENCE, memory());
     let mut service = Service::new("streams".to_owned(), app);
     service.add_tcp(&address.to_string());
     server.add_service(service);
@@ -45,7 +46,7 @@ pub(crate) fn serve_per_core(address: SocketAddr, node: SocketAddr) -> Result<()
     let connections = connections();
     let mut server = host::server();
     for core in 0..host::cores() {
-        let service = Parsing::new(upstream.another_pool());
+        let service = McpService::new(Node::new(upstream.another_pool()));
         let app = GuardApp::new(service, connections.clone(), SILENCE, memory());
         server.add_service(host::listening(app, address, core));
     }
