@@ -143,7 +143,7 @@ impl<H: Handler> GuardApp<H> {
                 },
                 Some(Protocol::Http2) => {
                     let connection = self.builder.clone().http2_only().serve_connection(wire, service).into_owned();
-                    return Ok(activity::serve(connection, activity, self.silence, self.drained()).await?);
+                    return activity::serve(connection, activity, self.silence, self.drained()).await;
                 }
                 None => return Ok(()),
             }

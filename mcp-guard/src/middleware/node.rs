@@ -139,7 +139,8 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    if body.size_hint().lower() > bytes_max as u64 {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > bytes_max {
         return Err(Cut::TooLarge);
     }
     let mut body = std::pin::pin!(body);
@@ -155,9 +156,9 @@ where
         if first.is_empty() && rest.is_empty() {
             first = data.copy_to_bytes(data.remaining());
         } else {
-            if !first.is_empty() {
-                rest.extend_from_slice(&std::mem::take(&mut first));
-            }
+            // As long as it will be, so that it is not copied as it grows.
+            rest.reserve(announced.saturating_sub(rest.len()).max(first.len() + data.remaining()));
+            rest.extend_from_slice(&std::mem::take(&mut first));
             rest.extend_from_slice(&data.copy_to_bytes(data.remaining()));
         }
     }

@@ -19,7 +19,8 @@ pub(super) async fn read_body<B>(body: B, bytes_max: usize, timeout: Duration) -
 where
     B: Body,
 {
-    if body.size_hint().lower() > bytes_max as u64 {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > bytes_max {
         return Err(too_large(bytes_max));
     }
     let mut body = std::pin::pin!(body);
@@ -38,6 +39,8 @@ where
                 first = chunk;
                 continue;
             }
+            // As long as it will be, so that it is not copied as it grows.
+            rest.reserve(announced.saturating_sub(rest.len()).max(first.len() + chunk.len()));
             rest.extend_from_slice(&std::mem::take(&mut first));
             rest.extend_from_slice(&chunk);
         }
