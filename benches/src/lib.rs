@@ -28,7 +28,7 @@ mod table;
 pub use contest::{Contest, Contestant};
 pub use footprint::Footprint;
 pub use node::Node;
-pub use process::{Process, free_address};
+pub use process::{Process, free_address, pause};
 pub use proxy::Proxy;
 pub use report::Report;
 pub use summary::print;

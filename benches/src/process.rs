@@ -53,6 +53,11 @@ impl Process {
         proc::memory(self.child.id())
     }
 
+    /// What they hold now, in KiB; a page that they share counts once (PSS).
+    pub fn pss_kib(&self) -> u64 {
+        self.memory().pss_kib
+    }
+
     /// From now on their peak is what they hold from now on.
     pub(crate) fn forget_peaks(&self) -> io::Result<()> {
         proc::forget_peaks(self.child.id())
@@ -98,6 +103,6 @@ pub fn free_address() -> io::Result<SocketAddr> {
 
 /// Does nothing on this thread for `time`, or a little longer.
 #[expect(clippy::disallowed_methods, reason = "nothing else is to be done meanwhile")]
-pub(crate) fn pause(time: Duration) {
+pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }

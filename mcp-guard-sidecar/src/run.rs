@@ -182,7 +182,12 @@ fn end_children(node: Stdio) -> Finish {
 
 fn claim(config: &Config) -> Result<Addresses, RunError> {
     let claim = |address| host::claim(address).map_err(|error| RunError::Listen { address, error });
-    let listeners = config.listeners().iter().map(|listener| claim(listener.address)).collect::<Result<_, _>>()?;
+    let listeners = config.listeners().iter().map(|listener| {
+        // A free port is this process's own, whatever it is for.
+        let is_shared = listener.share_port && listener.address.port() != 0;
+        if is_shared { Ok(listener.address) } else { claim(listener.address) }
+    });
+    let listeners = listeners.collect::<Result<_, _>>()?;
     Ok(Addresses { listeners, admin: claim(config.admin().address)? })
 }
 

@@ -21,6 +21,9 @@ pub struct Listener {
     pub address: SocketAddr,
     /// The path of the MCP endpoint.
     pub path: McpPath,
+    /// Other processes may listen at this address too, and the kernel spreads connections over them (SO_REUSEPORT). Without
+    /// it a guard does not start where somebody else listens.
+    pub share_port: bool,
     /// The server's certificate; not supported by this build yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -36,6 +39,7 @@ impl Default for Listener {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             path: McpPath::default(),
+            share_port: false,
             tls: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
