@@ -159,9 +159,12 @@ async fn hold(contestant: &Contestant, number: usize, is_stream: bool) -> Result
     Ok(client)
 }
 
+/// A connection that was used within the last second is not idle yet.
+const SETTLED: Duration = Duration::from_secs(3);
+
 /// Time to notice that connections are gone, and to give back what is given back.
 async fn settle() {
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(SETTLED).await;
 }
 
 /// The size of `program` without its symbols.
