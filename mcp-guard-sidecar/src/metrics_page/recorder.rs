@@ -11,7 +11,7 @@ use super::counter::Striped;
 use super::histogram::Times;
 use super::lock;
 
-/// Renders what [`Counting`] has counted.
+/// Renders what the process has counted.
 #[derive(Clone)]
 pub struct Page {
     exporter: PrometheusHandle,
