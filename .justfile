@@ -48,6 +48,11 @@ versus *args:
 growth *args:
     cargo run --release -p mcp-guard-benches --bin growth -- {{args}}
 
+# So many sessions at once, through several guards on one port
+crowd *args:
+    cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches -p mcp-load
+    target/release/crowd {{args}}
+
 # Documentation, warnings denied
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::{Fault, echo};
 
@@ -32,10 +32,14 @@ impl Node {
     ///
     /// If it cannot listen.
     pub fn start() -> Result<Self, Fault> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let address = listener.local_addr()?;
-        listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _inside = runtime.enter();
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+            socket.listen(BACKLOG)?
+        };
+        let address = listener.local_addr()?;
         std::thread::spawn(move || runtime.block_on(serve(listener)));
         Ok(Self { address })
     }
@@ -46,8 +50,10 @@ impl Node {
     }
 }
 
-async fn serve(listener: std::net::TcpListener) -> Result<(), Fault> {
-    let listener = TcpListener::from_std(listener)?;
+/// Connections that wait to be accepted: as many as several guards may open at once.
+const BACKLOG: u32 = 4096;
+
+async fn serve(listener: TcpListener) -> Result<(), Fault> {
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(connection(stream));
@@ -70,6 +76,9 @@ type Ready = std::future::Ready<Result<Frame<Bytes>, Infallible>>;
 async fn respond(request: Request<Incoming>) -> Result<Response<Either<Full<Bytes>, Silence>>, Infallible> {
     if request.method() == Method::GET {
         return Ok(stream().map(Either::Right));
+    }
+    if request.method() == Method::DELETE {
+        return Ok(empty(StatusCode::OK).map(Either::Left));
     }
     let answer = match request.into_body().collect().await {
         Ok(body) => answer(&body.to_bytes()),

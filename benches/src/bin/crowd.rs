@@ -5,6 +5,8 @@
 //!
 //! A process may hold a bounded number of files, so there are several guards on one port, and several generators.
 
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,13 +27,16 @@ struct Arguments {
     #[arg(long, default_value_t = 16_700)]
     per_process: u32,
     /// Seconds in which they are opened
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 90)]
     open_seconds: u32,
     /// Seconds for which they are held while calls flow
     #[arg(long, default_value_t = 20)]
     hold_seconds: u32,
+    /// Then open them all at once, too
+    #[arg(long)]
+    spike: bool,
     /// Calls a second meanwhile, over all of them
-    #[arg(long, default_value_t = 6_000)]
+    #[arg(long, default_value_t = 3_000)]
     rate: u32,
 }
 
@@ -52,7 +57,8 @@ fn main() -> Result<(), Fault> {
         "--ramp --phase {share}:{open_seconds}:0 --phase {share}:{hold_seconds}:{rate} --phase 0:{open_seconds}:0"
     );
     let at_once = format!("--phase {share}:{open_seconds}:0 --phase {share}:{hold_seconds}:{rate} --phase 0:5:0");
-    for (name, phases) in [("slowly", slowly), ("at once", at_once)] {
+    let plans = [("slowly", slowly), ("at once", at_once)];
+    for (name, phases) in plans.into_iter().take(if arguments.spike { 2 } else { 1 }) {
         say(format_args!("{share} sessions each, {name}"));
         let loads = (0..processes).map(|number| load(number, folder.path(), address, &phases));
         let mut loads = loads.collect::<Result<Vec<_>, _>>()?;
