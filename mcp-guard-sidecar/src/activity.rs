@@ -51,8 +51,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     in_flight: usize,
+    /// How many requests have come.
     asked: u64,
-    is_first: bool,
     /// When the connection was accepted, or the last answer ended.
     silent_since: Instant,
     /// Streams that have begun.
@@ -65,7 +65,7 @@ type Handed = Mutex<Option<Instant>>;
 impl Activity {
     /// A connection that was just accepted.
     pub(crate) fn new() -> Self {
-        let state = State { in_flight: 0, asked: 0, is_first: true, silent_since: clock::now(), streams: Vec::new() };
+        let state = State { in_flight: 0, asked: 0, silent_since: clock::now(), streams: Vec::new() };
         Self(Arc::new(Shared { state: Mutex::new(state), has_begun: Notify::new() }))
     }
 
@@ -81,20 +81,21 @@ impl Activity {
 
     /// Waits until the connection has been silent for longer than it may be.
     pub(crate) async fn silent(&self, silence: Silence) {
-        self.rests(silence, false).await;
+        self.rests(silence, None).await;
     }
 
-    /// Waits until the connection has been silent for longer than it may be, or if it `parks`, for long enough to do that.
+    /// Waits until the connection has been silent for longer than it may be, or if it parks, for long enough to do that: it
+    /// does once there were more requests than `parks_after`.
     ///
     /// Requests cost it nothing: it looks at the time only when one that was still silent would have to end or to park. One
     /// that is busy then is looked at less and less often.
-    async fn rests(&self, silence: Silence, parks: bool) -> Rest {
+    async fn rests(&self, silence: Silence, parks_after: Option<u64>) -> Rest {
         let mut patience = PARK_AFTER;
         loop {
             let now = clock::now();
             let Some(mut wait) = self.remaining(silence, now) else { return Rest::Silent };
-            if parks {
-                if self.is_idle(now) {
+            if let Some(before) = parks_after {
+                if self.is_idle_since(before, now) {
                     return Rest::Idle;
                 }
                 wait = wait.min(patience);
@@ -104,10 +105,11 @@ impl Activity {
         }
     }
 
-    /// Whether nothing has been asked for a while, but something before.
-    fn is_idle(&self, now: Instant) -> bool {
+    /// Whether nothing has been asked for a while, but something since there were `before` requests: a head that comes
+    /// slowly would be unparked at once, again and again.
+    fn is_idle_since(&self, before: u64, now: Instant) -> bool {
         let state = self.lock();
-        let is_used = !state.is_first && state.in_flight == 0;
+        let is_used = state.asked > before && state.in_flight == 0;
         is_used && now.saturating_duration_since(state.silent_since) >= PARK_AFTER
     }
 
@@ -118,7 +120,7 @@ impl Activity {
 
     fn remaining(&self, silence: Silence, now: Instant) -> Option<Duration> {
         let state = self.lock();
-        let limit = if state.is_first { silence.first } else { silence.between };
+        let limit = if state.asked == 0 { silence.first } else { silence.between };
         let since = if state.in_flight > 0 { state.stalled_since() } else { Some(state.silent_since) };
         let left = since.map_or(limit, |since| limit.saturating_sub(now.saturating_duration_since(since)));
         (!left.is_zero()).then_some(left)
@@ -141,7 +143,7 @@ impl Activity {
             let mut state = self.lock();
             state.in_flight += 1;
             state.asked += 1;
-            std::mem::take(&mut state.is_first)
+            state.asked == 1
         };
         if is_first {
             self.0.has_begun.notify_one();
@@ -196,7 +198,6 @@ where
 /// The same for a connection that, if it `parks`, comes back when nothing is asked of it.
 ///
 /// It is boxed, so that the task which serves it is small when it is parked.
-#[expect(clippy::manual_async_fn, reason = "its `Send` is not found for all the lifetimes in a caller's future")]
 pub(crate) fn serve_until_idle<C>(
     mut connection: Pin<Box<C>>,
     activity: Activity,
@@ -208,10 +209,12 @@ where
     C: GracefulConnection + Send + 'static,
     C::Error: Send,
 {
+    // Before the connection is polled, which may bring a request.
+    let parks_after = parks.then(|| activity.asked_so_far());
     async move {
         let rests = async {
             tokio::select! {
-                rest = activity.rests(silence, parks) => rest,
+                rest = activity.rests(silence, parks_after) => rest,
                 () = ends => Rest::Silent,
             }
         };

@@ -128,17 +128,17 @@ impl<H: Handler> GuardApp<H> {
     async fn served_out(&self, stream: Stream, client: IpAddr) -> Result<(), BoxError> {
         let (mut wire, activity) = (Wire::new(stream), Activity::new());
         let service = activity.track(self.served(client, None));
-        // Whoever has spoken HTTP/1 goes on with that.
-        let mut has_parked = false;
         loop {
             let protocol = tokio::select! {
+                // What has come before a drain is served, so it is looked at first.
+                biased;
                 protocol = wire.begins() => protocol?,
                 () = activity.silent(self.silence) => return Ok(()),
                 () = self.drained() => return Ok(()),
             };
-            match protocol.filter(|_| !has_parked).or(protocol.map(|_| Protocol::Http1)) {
+            match protocol {
                 Some(Protocol::Http1) => match self.http1(wire, service.clone(), &activity).await? {
-                    Some(parked) => (wire, has_parked) = (parked, true),
+                    Some(parked) => wire = parked,
                     None => return Ok(()),
                 },
                 Some(Protocol::Http2) => {
@@ -166,7 +166,7 @@ impl<H: Handler> GuardApp<H> {
         std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await?;
         let parts = Pin::into_inner(connection).into_parts();
         // A request that came just then was told that the connection closes.
-        Ok((activity.asked_so_far() == asked).then(|| parts.io.with_unread(&parts.read_buf)))
+        Ok((activity.asked_so_far() == asked).then(|| parts.io.after_http1(&parts.read_buf)))
     }
 
     fn drained(&self) -> impl Future<Output = ()> + Send + use<H> {

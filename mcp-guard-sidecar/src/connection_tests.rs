@@ -8,6 +8,7 @@ use mcp_guard::config::GuardConfig;
 use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tower::Layer;
 
 use super::*;
@@ -36,8 +37,16 @@ fn app() -> Arc<GuardApp<impl Handler>> {
 async fn pair() -> (TcpStream, Stream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    // Else a part waits for the other's ACK, which comes in real time.
+    client.set_nodelay(true).unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
     (client, Box::new(pingora::protocols::l4::stream::Stream::from(accepted)))
+}
+
+/// A client whose connection is served, and the end of that.
+async fn served() -> (TcpStream, JoinHandle<Result<(), BoxError>>) {
+    let (client, stream) = pair().await;
+    (client, tokio::spawn(async move { app().served_out(stream, CLIENT).await }))
 }
 
 fn ping() -> Vec<u8> {
@@ -75,8 +84,7 @@ async fn a_connection_that_is_asked_nothing_is_parked() {
 
 #[tokio::test(start_paused = true)]
 async fn a_parked_connection_serves_on_until_it_is_silent_for_too_long() {
-    let (mut client, stream) = pair().await;
-    let server = tokio::spawn(async move { app().served_out(stream, CLIENT).await });
+    let (mut client, server) = served().await;
     for pause in [0, 5, 74, 1] {
         tokio::time::sleep(Duration::from_secs(pause)).await;
         client.write_all(&ping()).await.unwrap();
@@ -89,8 +97,7 @@ async fn a_parked_connection_serves_on_until_it_is_silent_for_too_long() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_came_in_part_survives_parking() {
-    let (mut client, stream) = pair().await;
-    let server = tokio::spawn(async move { app().served_out(stream, CLIENT).await });
+    let (mut client, server) = served().await;
     client.write_all(&ping()).await.unwrap();
     read_answer(&mut client).await;
     for part in ping().chunks(40) {
@@ -103,9 +110,21 @@ async fn a_head_that_came_in_part_survives_parking() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_that_comes_slowly_does_not_park_again_and_again() {
+    let app = app();
+    let (mut client, mut wire, activity) = parked(&app).await;
+    client.write_all(b"POST /mcp HTTP/1.1\r\n").await.unwrap();
+    assert_eq!(wire.begins().await.unwrap(), Some(Protocol::Http1));
+    let served = app.http1(wire, activity.track(app.served(CLIENT, None)), &activity);
+    let start = mcp_guard::middleware::clock::now();
+    assert!(served.await.unwrap().is_none(), "it parked");
+    let lasted = mcp_guard::middleware::clock::now() - start;
+    assert!(lasted > Duration::from_secs(60), "{lasted:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_has_spoken_http_1_does_not_change_to_http_2() {
-    let (mut client, stream) = pair().await;
-    let server = tokio::spawn(async move { app().served_out(stream, CLIENT).await });
+    let (mut client, server) = served().await;
     client.write_all(&ping()).await.unwrap();
     read_answer(&mut client).await;
     tokio::time::sleep(Duration::from_secs(3)).await;

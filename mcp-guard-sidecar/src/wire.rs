@@ -14,6 +14,8 @@ use tokio::io::AsyncReadExt;
 #[derive(Debug)]
 pub(crate) struct Wire {
     unread: Bytes,
+    /// Whoever has spoken HTTP/1 goes on with that.
+    is_http1: bool,
     io: TokioIo<Stream>,
 }
 
@@ -30,13 +32,13 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 impl Wire {
     /// A stream of which nothing was read.
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { unread: Bytes::new(), io: TokioIo::new(stream) }
+        Self { unread: Bytes::new(), is_http1: false, io: TokioIo::new(stream) }
     }
 
-    /// The same stream, of which `unread` was read in vain. Copied, because the buffer that it lies in is large, even
-    /// around nothing.
-    pub(crate) fn with_unread(self, unread: &[u8]) -> Self {
-        Self { unread: Bytes::copy_from_slice(unread), ..self }
+    /// The same stream, over which HTTP/1 was spoken, and of which `unread` was read in vain. Copied, because the buffer that
+    /// it lies in is large, even around nothing.
+    pub(crate) fn after_http1(self, unread: &[u8]) -> Self {
+        Self { unread: Bytes::copy_from_slice(unread), is_http1: true, ..self }
     }
 
     /// Waits for the client's next bytes, as many as tell what it speaks; `None` if none come any more.
@@ -44,7 +46,7 @@ impl Wire {
     /// Nothing is lost when this is dropped, and until something comes the stream has no buffer.
     pub(crate) async fn begins(&mut self) -> io::Result<Option<Protocol>> {
         loop {
-            if !PREFACE.starts_with(&self.unread) {
+            if !PREFACE.starts_with(&self.unread) || (self.is_http1 && !self.unread.is_empty()) {
                 return Ok(Some(Protocol::Http1));
             }
             let mut more = [0; PREFACE.len()];
