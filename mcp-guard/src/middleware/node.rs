@@ -70,6 +70,11 @@ impl<U> Node<U> {
         let exchange = async {
             match self.upstream.send(request).await {
                 Ok(response) => self.read(response, &call, stream_deadline).await,
+                // Whoever gives it back may have lost how long there is for it.
+                Err(UpstreamError::Unsent { detail, mut request }) => {
+                    (request.deadline, request.stream_deadline) = (deadline, stream_deadline);
+                    unavailable(detail, &call).with_unsent(request)
+                }
                 Err(error) => failure(error, &call),
             }
         };
@@ -182,8 +187,7 @@ fn classify(status: u16, body: &[u8], call: &Call) -> Outcome {
 /// The answer to a call on which the upstream failed.
 fn failure<B>(error: UpstreamError, call: &Call) -> Answer<B> {
     match error {
-        UpstreamError::Unavailable(detail) => unavailable(detail, call),
-        UpstreamError::Unsent { detail, request } => unavailable(detail, call).with_unsent(request),
+        UpstreamError::Unavailable(detail) | UpstreamError::Unsent { detail, .. } => unavailable(detail, call),
         UpstreamError::Failed(detail) => refuse(Reason::UpstreamFailed, &detail, Outcome::Broken, call),
         UpstreamError::TimedOut(limit) => {
             refuse(Reason::DeadlineExceeded, &format!("no answer within {limit:?}"), Outcome::TimedOut, call)

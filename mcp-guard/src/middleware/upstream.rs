@@ -45,7 +45,7 @@ pub enum UpstreamError {
     Unsent {
         /// Why.
         detail: String,
-        /// What was not sent.
+        /// What was not sent, with its head's extensions; its deadlines are kept elsewhere.
         request: Box<McpRequest>,
     },
     /// The upstream broke off after something was sent.

@@ -14,7 +14,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::{Hints, InvalidRetry, Retry, RetryLayer, RetryPolicy, RetrySpec, ToolHints};
 use crate::breaker::spy::Spy;
 use crate::call::{Call, Kind, Method};
-use crate::middleware::{Answer, Handler, McpRequest, Node, UpstreamError, clock};
+use crate::middleware::{Answer, Handler, McpRequest, Node, Upstream, UpstreamError, clock};
 use crate::outcome::Outcome;
 use crate::refusal::{Reason, Refusal};
 use crate::revision::Revision;
@@ -191,6 +191,27 @@ async fn no_attempt_starts_after_the_deadline() {
     request.deadline = Some(clock::now() + Duration::from_millis(149));
     let answer = retry(&node, RetrySpec::default()).handle(request).await;
     assert_eq!((answer.outcome(), node.asked()), (Some(Outcome::Broken), 1));
+}
+
+/// Sends nothing, and gives back a request that knows nothing but what it must.
+struct Unreachable;
+
+impl Upstream for Unreachable {
+    type Body = Full<Bytes>;
+
+    async fn send(&self, request: McpRequest) -> Result<Response<Full<Bytes>>, UpstreamError> {
+        let request = Box::new(McpRequest::new(request.head, request.body, request.call));
+        Err(UpstreamError::Unsent { detail: "refused".into(), request })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_unsent_is_not_sent_again_after_its_deadline() {
+    let mut request = request(Method::TOOLS_CALL);
+    let start = clock::now();
+    request.deadline = Some(start + Duration::from_millis(40));
+    let answer = RetryLayer::new(RetryPolicy::default()).wrap(Node::new(Unreachable)).handle(request).await;
+    assert_eq!((answer.outcome(), clock::now() - start), (Some(Outcome::Unreachable), Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

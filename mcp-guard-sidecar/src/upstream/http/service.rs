@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Uri, Version};
+use http::{Extensions, Request, Response, Uri, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use mcp_guard::call::{Call, Kind, Method};
@@ -79,11 +79,14 @@ impl HttpUpstream {
         // Where there is a deadline, the guard keeps it.
         let limit = deadline.is_none().then_some(options.first_byte_timeout);
         let purpose = Purpose::of(&call);
-        let mut head = self.outgoing(Arc::unwrap_or_clone(head), body.len());
+        let mut head = Arc::unwrap_or_clone(head);
+        // Nothing for the node, and wanted back with what was not sent.
+        let extensions = std::mem::take(&mut head.extensions);
+        let mut head = self.outgoing(head, body.len());
         loop {
             let (mut connection, is_kept) = match self.connection(purpose, now).await {
                 Ok(connection) => connection,
-                Err(UpstreamError::Unavailable(detail)) => return Err(unsent(detail, head, body, call)),
+                Err(UpstreamError::Unavailable(detail)) => return Err(unsent(detail, head, extensions, body, call)),
                 Err(error) => return Err(error),
             };
             match send(&mut connection, Request::from_parts(head, Full::new(body.clone())), limit).await {
@@ -91,7 +94,8 @@ impl HttpUpstream {
                 // A kept connection may have been closed by the node; whatever was not sent goes to the next one.
                 Err(Unsent::Request(request)) if is_kept => head = request.into_parts().0,
                 Err(Unsent::Request(request)) => {
-                    return Err(unsent("it closed the connection".into(), request.into_parts().0, body, call));
+                    let (head, detail) = (request.into_parts().0, "it closed the connection".into());
+                    return Err(unsent(detail, head, extensions, body, call));
                 }
                 Err(Unsent::Nothing(error)) => return Err(error),
             }
@@ -106,7 +110,6 @@ impl HttpUpstream {
         strip_hop_by_hop(&mut head.headers);
         join_cookies(&mut head.headers);
         head.headers.insert(header::HOST, self.0.shared.host.clone());
-        head.extensions = http::Extensions::new();
         head
     }
 
@@ -200,7 +203,8 @@ async fn send(
 }
 
 /// Gives back what was not sent.
-fn unsent(detail: String, head: Parts, body: Bytes, call: Arc<Call>) -> UpstreamError {
+fn unsent(detail: String, mut head: Parts, extensions: Extensions, body: Bytes, call: Arc<Call>) -> UpstreamError {
+    head.extensions = extensions;
     let request = Box::new(McpRequest::new(Arc::new(head), body, call));
     UpstreamError::Unsent { detail, request }
 }

@@ -245,6 +245,20 @@ async fn a_deadline_takes_the_place_of_the_time_to_the_first_byte() {
     assert_eq!(patient.await.unwrap().unwrap().status(), 200);
 }
 
+#[tokio::test]
+async fn what_was_not_sent_comes_back_with_all_that_it_carried() {
+    let node = Node::start().await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let upstream = node.upstream(|options| options.authority = closed);
+    let mut sent = request(call(Kind::Request, Method::TOOLS_CALL), &[("x-own", "1")], "body");
+    Arc::get_mut(&mut sent.head).unwrap().extensions.insert("carried");
+    let reply = deliver(&upstream, sent).await;
+    let Err(UpstreamError::Unsent { request, .. }) = reply else { panic!("not unsent: {reply:?}") };
+    assert_eq!(request.head.extensions.get::<&str>(), Some(&"carried"));
+    assert_eq!((request.head.headers["x-own"].as_bytes(), &*request.body), (&b"1"[..], &b"body"[..]));
+    assert!(request.call.method.is(Method::TOOLS_CALL));
+}
+
 /// A call that was left by its client while the node worked on it.
 async fn left(node: &Node, upstream: &HttpUpstream, revision: Revision) {
     let call = Call::new(Kind::Request, Method::new(Method::TOOLS_CALL), revision);
