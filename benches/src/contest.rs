@@ -42,8 +42,9 @@ impl Contestant {
         self
     }
 
-    /// Calls the tool by another name.
-    pub(crate) fn with_tool(mut self, tool: &'static str) -> Self {
+    /// Calls the tool by another name, and reads answers that are like the node's.
+    #[must_use]
+    pub fn with_tool(mut self, tool: &'static str) -> Self {
         self.tool = tool;
         self
     }

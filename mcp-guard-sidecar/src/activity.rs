@@ -1,26 +1,15 @@
-//! How long a connection may be silent.
+//! How long a connection may be silent that hyper serves: HTTP/2, and the admin endpoints.
 //!
 //! Hyper has a time-out for the head of an HTTP/1 request alone. It does not run while hyper still waits for the bytes
 //! that tell HTTP/1 from HTTP/2, HTTP/2 has none, and between two requests it is the keep-alive limit too. So the guard
-//! counts the requests of each connection itself, and one rule holds for both protocols:
-//!
-//! | the connection | may last |
-//! | --- | --- |
-//! | has had no request | `first`, from when it was accepted |
-//! | works on a request, or sends an answer | as long as that takes |
-//! | has a part of an answer for its client, who does not take it | `between`, from when it was there |
-//! | is between requests, or has sent a part of the next head | `between`, from the end of the last answer |
-//!
-//! A head that comes slowly on a used connection so holds no more than a connection that is kept open unused.
+//! counts the requests of each connection itself, by the rules that [`http1::server`](crate::http1::server) has too.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -28,6 +17,8 @@ use hyper::service::Service;
 use hyper_util::server::graceful::GracefulConnection;
 use mcp_guard::middleware::clock;
 use tokio::sync::Notify;
+
+use crate::watched::Watched;
 
 /// How long a connection may have no request.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +42,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     in_flight: usize,
-    /// How many requests have come.
-    asked: u64,
+    /// Whether a request has come.
+    has_asked: bool,
     /// When the connection was accepted, or the last answer ended.
     silent_since: Instant,
     /// Streams that have begun.
@@ -65,7 +56,12 @@ type Handed = Mutex<Option<Instant>>;
 impl Activity {
     /// A connection that was just accepted.
     pub(crate) fn new() -> Self {
-        let state = State { in_flight: 0, asked: 0, silent_since: clock::now(), streams: Vec::new() };
+        Self::since(clock::now())
+    }
+
+    /// A connection that was accepted then.
+    pub(crate) fn since(accepted: Instant) -> Self {
+        let state = State { in_flight: 0, has_asked: false, silent_since: accepted, streams: Vec::new() };
         Self(Arc::new(Shared { state: Mutex::new(state), has_begun: Notify::new() }))
     }
 
@@ -80,47 +76,17 @@ impl Activity {
     }
 
     /// Waits until the connection has been silent for longer than it may be.
-    pub(crate) async fn silent(&self, silence: Silence) {
-        self.rests(silence, None).await;
-    }
-
-    /// Waits until the connection has been silent for longer than it may be, or if it parks, for long enough to do that: it
-    /// does once there were more requests than `parks_after`.
     ///
-    /// Requests cost it nothing: it looks at the time only when one that was still silent would have to end or to park. One
-    /// that is busy then is looked at less and less often.
-    async fn rests(&self, silence: Silence, parks_after: Option<u64>) -> Rest {
-        let mut patience = PARK_AFTER;
-        loop {
-            let now = clock::now();
-            let Some(mut wait) = self.remaining(silence, now) else { return Rest::Silent };
-            if let Some(before) = parks_after {
-                if self.is_idle_since(before, now) {
-                    return Rest::Idle;
-                }
-                wait = wait.min(patience);
-                patience = patience.saturating_mul(2);
-            }
+    /// Requests cost it nothing: it looks at the time only when one that was still silent would have to end.
+    pub(crate) async fn silent(&self, silence: Silence) {
+        while let Some(wait) = self.remaining(silence, clock::now()) {
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// Whether nothing has been asked for a while, but something since there were `before` requests: a head that comes
-    /// slowly would be unparked at once, again and again.
-    fn is_idle_since(&self, before: u64, now: Instant) -> bool {
-        let state = self.lock();
-        let is_used = state.asked > before && state.in_flight == 0;
-        is_used && now.saturating_duration_since(state.silent_since) >= PARK_AFTER
-    }
-
-    /// How many requests have come.
-    pub(crate) fn asked_so_far(&self) -> u64 {
-        self.lock().asked
-    }
-
     fn remaining(&self, silence: Silence, now: Instant) -> Option<Duration> {
         let state = self.lock();
-        let limit = if state.asked == 0 { silence.first } else { silence.between };
+        let limit = if state.has_asked { silence.between } else { silence.first };
         let since = if state.in_flight > 0 { state.stalled_since() } else { Some(state.silent_since) };
         let left = since.map_or(limit, |since| limit.saturating_sub(now.saturating_duration_since(since)));
         (!left.is_zero()).then_some(left)
@@ -142,8 +108,7 @@ impl Activity {
         let is_first = {
             let mut state = self.lock();
             state.in_flight += 1;
-            state.asked += 1;
-            state.asked == 1
+            !std::mem::replace(&mut state.has_asked, true)
         };
         if is_first {
             self.0.has_begun.notify_one();
@@ -167,18 +132,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How a connection is at rest.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Rest {
-    /// For so long that its buffers are worth more than what it costs to make them anew.
-    Idle,
-    /// For longer than it may be.
-    Silent,
-}
-
-/// Half of a second: what asks once a second and more often keeps its buffers.
-const PARK_AFTER: Duration = Duration::from_millis(500);
-
 /// Serves a connection until it ends, is silent for too long, or `ends` comes. Then it takes no more requests and
 /// answers those that it has.
 pub(crate) fn serve<C>(
@@ -191,96 +144,32 @@ where
     C: GracefulConnection + Send + 'static,
     C::Error: Send,
 {
-    let served = serve_until_idle(Box::pin(connection), activity, silence, ends, false);
-    async move { served.await.map(drop) }
-}
-
-/// The same for a connection that, if it `parks`, comes back when nothing is asked of it.
-///
-/// It is boxed, so that the task which serves it is small when it is parked.
-pub(crate) fn serve_until_idle<C>(
-    mut connection: Pin<Box<C>>,
-    activity: Activity,
-    silence: Silence,
-    ends: impl Future<Output = ()> + Send,
-    parks: bool,
-) -> impl Future<Output = Result<Option<Pin<Box<C>>>, C::Error>> + Send
-where
-    C: GracefulConnection + Send + 'static,
-    C::Error: Send,
-{
-    // Before the connection is polled, which may bring a request.
-    let parks_after = parks.then(|| activity.asked_so_far());
+    let mut connection = Box::pin(connection);
     async move {
-        let rests = async {
+        let mut over = Watched::new(async {
             tokio::select! {
-                rest = activity.rests(silence, parks_after) => rest,
-                () = ends => Rest::Silent,
+                () = activity.silent(silence) => {}
+                () = ends => {}
             }
-        };
-        match until(connection.as_mut(), std::pin::pin!(rests)).await {
-            Until::Ended(result) => return result.map(|()| None),
-            Until::Other(Rest::Idle) => return Ok(Some(connection)),
-            Until::Other(Rest::Silent) => {}
+        });
+        let ended = std::future::poll_fn(|cx| match connection.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if over.has_come(cx) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        if let Some(result) = ended.await {
+            return result;
         }
         connection.as_mut().graceful_shutdown();
         loop {
             tokio::select! {
-                result = connection.as_mut() => return result.map(|()| None),
+                result = connection.as_mut() => return result,
                 () = tokio::time::sleep(CLOSING) => {}
             }
             if activity.is_over(silence) {
-                return Ok(None);
+                return Ok(());
             }
         }
-    }
-}
-
-/// What came first.
-enum Until<T, U> {
-    Ended(T),
-    Other(U),
-}
-
-/// Polls `connection` until it ends, or until `other` does.
-///
-/// A connection is polled several times for each call, and nothing that ends it has come then. So `other` gets a waker
-/// that says so, and is polled when it was used.
-async fn until<C: Future, O: Future>(
-    mut connection: Pin<&mut C>,
-    mut other: Pin<&mut O>,
-) -> Until<C::Output, O::Output> {
-    let flag = Arc::new(Flag { is_set: AtomicBool::new(true), task: AtomicWaker::new() });
-    let waker = Waker::from(Arc::clone(&flag));
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-            return Poll::Ready(Until::Ended(result));
-        }
-        if flag.is_set.swap(false, Ordering::AcqRel) {
-            flag.task.register(cx.waker());
-            if let Poll::Ready(other) = other.as_mut().poll(&mut Context::from_waker(&waker)) {
-                return Poll::Ready(Until::Other(other));
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// A waker that remembers that it was used, and wakes the task.
-struct Flag {
-    is_set: AtomicBool,
-    task: AtomicWaker,
-}
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.is_set.store(true, Ordering::Release);
-        self.task.wake();
     }
 }
 

@@ -1,3 +1,5 @@
+use std::task::Waker;
+
 use super::*;
 
 const SILENCE: Silence = Silence { first: Duration::from_secs(10), between: Duration::from_secs(75) };

@@ -1,22 +1,21 @@
-//! One accepted stream, served by hyper with the guard stack.
+//! One accepted stream, served with the guard stack: HTTP/1 by our own hand, HTTP/2 by hyper.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::pin::Pin;
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use mcp_guard::middleware::{Handler, McpService};
+use mcp_guard::middleware::{Handler, McpService, clock};
 use mcp_guard::refusal::Reason;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 
-use crate::activity::{self, Activity, Silence, Tracked};
+use crate::activity::{self, Activity, Silence};
 use crate::admission::{Admission, Connections, Place};
+use crate::http1::server::{self, HEAD_BYTES_MAX};
 use crate::memory::Memory;
 use crate::served::{Connection, Served};
 use crate::wire::{Protocol, Wire};
@@ -27,7 +26,6 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct GuardApp<H> {
     service: McpService<H>,
     builder: auto::Builder<TokioExecutor>,
-    http1: http1::Builder,
     connections: Connections,
     silence: Silence,
     memory: Arc<Memory>,
@@ -38,7 +36,7 @@ impl<H> GuardApp<H> {
     /// Serves as many as `connections` lets in, each until it is silent for longer than `silence` says, and no new calls
     /// while `memory` sheds.
     pub fn new(service: McpService<H>, connections: Connections, silence: Silence, memory: Arc<Memory>) -> Self {
-        Self { service, builder: builder(), http1: http1(), connections, silence, memory, beats: Once::new() }
+        Self { service, builder: builder(), connections, silence, memory, beats: Once::new() }
     }
 }
 
@@ -56,11 +54,11 @@ async fn beat() {
 /// Shorter than what calls wait for, and too long to keep a core awake.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// HTTP/1 and HTTP/2, as all listeners speak them.
+/// HTTP/1 and HTTP/2, as hyper speaks them.
 pub(crate) fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // `Activity` ends silent connections.
-    builder.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES_READ_MAX as usize);
+    // Silent connections are ended by `Activity`.
+    builder.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -71,16 +69,9 @@ pub(crate) fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// HTTP/1 alone, as [`builder`] has it: only so does a connection give its stream back.
-fn http1() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder.header_read_timeout(None).max_buf_size(HEAD_BYTES_READ_MAX as usize);
-    builder
-}
-
-/// What hyper takes of a head: more than the guard does ([`limits`](mcp_guard::limits)), so that the guard's answer says why, and bounded, so that
-/// no more is kept.
-const HEAD_BYTES_READ_MAX: u32 = 128 * 1024;
+/// What hyper takes of a head, for the same reason and as bounded as what we take.
+#[expect(clippy::cast_possible_truncation, reason = "a constant that fits")]
+const HEAD_BYTES_READ_MAX: u32 = HEAD_BYTES_MAX as u32;
 
 /// HTTP/2 streams of one connection; RFC 9113 advises no fewer than 100.
 const STREAMS_MAX: u32 = 128;
@@ -124,63 +115,62 @@ impl<H: Handler> GuardApp<H> {
         }
     }
 
-    /// Serves a connection to its end. Between two requests of HTTP/1 it is parked: it has its socket, and no buffers.
+    /// Serves a connection to its end.
     async fn served_out(&self, stream: Stream, client: IpAddr) -> Result<(), BoxError> {
-        let (mut wire, activity) = (Wire::new(stream), Activity::new());
-        let service = activity.track(self.served(client, None));
-        loop {
-            let protocol = tokio::select! {
-                // What has come before a drain is served, so it is looked at first.
-                biased;
-                protocol = wire.begins() => protocol?,
-                () = activity.silent(self.silence) => return Ok(()),
-                () = self.drained() => return Ok(()),
-            };
-            match protocol {
-                Some(Protocol::Http1) => match self.http1(wire, service.clone(), &activity).await? {
-                    Some(parked) => wire = parked,
-                    None => return Ok(()),
-                },
-                Some(Protocol::Http2) => {
-                    let connection = self.builder.clone().http2_only().serve_connection(wire, service).into_owned();
-                    return activity::serve(connection, activity, self.silence, self.drained()).await;
-                }
-                None => return Ok(()),
+        let (mut wire, accepted) = (Wire::new(stream), clock::now());
+        let protocol = tokio::select! {
+            // What has come before a drain is served, so it is looked at first.
+            biased;
+            protocol = wire.begins() => protocol?,
+            () = tokio::time::sleep(self.silence.first) => return Ok(()),
+            () = self.connections.drain().turns_away() => return Ok(()),
+        };
+        self.speak(protocol, wire, accepted, self.served(client, None)).await
+    }
+
+    /// Serves a client that has begun to speak `protocol`. What that takes is boxed, so that no task has room for both.
+    async fn speak(
+        &self,
+        protocol: Option<Protocol>,
+        wire: Wire,
+        accepted: Instant,
+        served: Served<H>,
+    ) -> Result<(), BoxError> {
+        let (drain, is_turned_away) = (self.connections.drain().clone(), served.connection.turned_away.is_some());
+        match protocol {
+            Some(Protocol::Http1) => {
+                let (stream, unread) = wire.into_parts();
+                let ends = async move {
+                    // Its one answer ends it.
+                    if is_turned_away {
+                        std::future::pending::<()>().await;
+                    }
+                    drain.turns_away().await;
+                };
+                let connection = server::Connection::new(stream, unread, self.silence, accepted, ends);
+                Ok(Box::pin(connection.serve(move |request| served.answer(request))).await?)
             }
+            Some(Protocol::Http2) => {
+                let activity = Activity::since(accepted);
+                let begun = activity.clone();
+                let ends = async move {
+                    // The first request is the last: its answer, then GOAWAY.
+                    if is_turned_away { begun.has_begun().await } else { drain.turns_away().await }
+                };
+                let service = activity.track(served);
+                let connection = self.builder.clone().http2_only().serve_connection(wire, service).into_owned();
+                Box::pin(activity::serve(connection, activity, self.silence, ends)).await
+            }
+            None => Ok(()),
         }
     }
 
-    /// Serves HTTP/1 until the connection ends, or is idle: then it comes back.
-    async fn http1(
-        &self,
-        wire: Wire,
-        service: Tracked<Served<H>>,
-        activity: &Activity,
-    ) -> Result<Option<Wire>, BoxError> {
-        let connection = Box::pin(self.http1.serve_connection(wire, service));
-        let served = activity::serve_until_idle(connection, activity.clone(), self.silence, self.drained(), true);
-        let Some(mut connection) = served.await? else { return Ok(None) };
-        let asked = activity.asked_so_far();
-        // An idle one ends at once. What it may have read of the next head comes with its parts.
-        connection.as_mut().graceful_shutdown();
-        std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await?;
-        let parts = Pin::into_inner(connection).into_parts();
-        // A request that came just then was told that the connection closes.
-        Ok((activity.asked_so_far() == asked).then(|| parts.io.after_http1(&parts.read_buf)))
-    }
-
-    fn drained(&self) -> impl Future<Output = ()> + Send + use<H> {
-        let drain = self.connections.drain().clone();
-        async move { drain.turns_away().await }
-    }
-
     async fn turn_away(&self, stream: Stream, client: IpAddr, reason: Reason) {
-        let activity = Activity::new();
-        let served = activity.track(self.served(client, Some(reason)));
-        let connection = self.builder.serve_connection(TokioIo::new(stream), served).into_owned();
-        // The first request is the last: its answer, then GOAWAY or the end.
-        let begun = activity.clone();
-        let _ = activity::serve(connection, activity, self.silence, async move { begun.has_begun().await }).await;
+        let (mut wire, accepted) = (Wire::new(stream), clock::now());
+        if let Ok(protocol) = wire.begins().await {
+            // Whether it was told so is nobody's concern.
+            let _ = self.speak(protocol, wire, accepted, self.served(client, Some(reason))).await;
+        }
     }
 
     fn served(&self, client: IpAddr, turned_away: Option<Reason>) -> Served<H> {

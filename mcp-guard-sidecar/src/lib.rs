@@ -1,6 +1,6 @@
 //! mcp-guard in front of an MCP server that nobody changes.
 //!
-//! This crate composes and decides nothing: pingora hosts ([`host`]), hyper serves ([`connection`]), the layers of
+//! This crate composes and decides nothing: pingora hosts ([`host`]), connections are served ([`connection`]), the layers of
 //! `mcp-guard` guard ([`stack`]), and the innermost service is the node ([`upstream`]).
 
 pub mod activity;
@@ -15,6 +15,7 @@ pub mod demo;
 pub mod drain;
 pub mod health;
 pub mod host;
+pub mod http1;
 pub mod memory;
 pub mod metrics_page;
 pub mod open_files;
@@ -25,4 +26,5 @@ mod served;
 pub mod stack;
 pub mod telemetry;
 pub mod upstream;
+mod watched;
 mod wire;

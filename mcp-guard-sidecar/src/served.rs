@@ -50,6 +50,16 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Served<H> {
     type Future = ServedFuture<middleware::Served<H::Body>, GuardBody<H::Body>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.answer(request)
+    }
+}
+
+impl<H: Handler> Served<H> {
+    /// Answers a request, however it came.
+    pub(crate) fn answer<B>(&self, request: Request<B>) -> ServedFuture<middleware::Served<H::Body>, GuardBody<H::Body>>
+    where
+        B: Body<Data: Send> + Send + 'static,
+    {
         if let Some(reason) = self.connection.refuses(request.method()) {
             return ServedFuture::Refused(Some(refused(reason, request.version())));
         }

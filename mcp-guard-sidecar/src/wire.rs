@@ -8,14 +8,13 @@ use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use pingora::protocols::Stream;
-use tokio::io::AsyncReadExt;
 
-/// A stream between two owners: what one has read too much is read first by the next.
+use crate::http1::Inbox;
+
+/// A stream of which the beginning was read, to tell what its client speaks.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    unread: Bytes,
-    /// Whoever has spoken HTTP/1 goes on with that.
-    is_http1: bool,
+    inbox: Inbox,
     io: TokioIo<Stream>,
 }
 
@@ -32,33 +31,29 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 impl Wire {
     /// A stream of which nothing was read.
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { unread: Bytes::new(), is_http1: false, io: TokioIo::new(stream) }
+        Self { inbox: Inbox::default(), io: TokioIo::new(stream) }
     }
 
-    /// The same stream, over which HTTP/1 was spoken, and of which `unread` was read in vain. Copied, because the buffer that
-    /// it lies in is large, even around nothing.
-    pub(crate) fn after_http1(self, unread: &[u8]) -> Self {
-        Self { unread: Bytes::copy_from_slice(unread), is_http1: true, ..self }
+    /// The stream, and what was read of it.
+    pub(crate) fn into_parts(self) -> (Stream, Bytes) {
+        (self.io.into_inner(), self.inbox.0)
     }
 
-    /// Waits for the client's next bytes, as many as tell what it speaks; `None` if none come any more.
+    /// Waits for the client's first bytes, as many as tell what it speaks; `None` if none come.
     ///
     /// Nothing is lost when this is dropped, and until something comes the stream has no buffer.
     pub(crate) async fn begins(&mut self) -> io::Result<Option<Protocol>> {
         loop {
-            if !PREFACE.starts_with(&self.unread) || (self.is_http1 && !self.unread.is_empty()) {
+            let known = self.inbox.0.len().min(PREFACE.len());
+            if self.inbox.0.get(..known) != PREFACE.get(..known) {
                 return Ok(Some(Protocol::Http1));
             }
-            let mut more = [0; PREFACE.len()];
-            let missing = PREFACE.len().saturating_sub(self.unread.len());
-            if missing == 0 {
+            if known == PREFACE.len() {
                 return Ok(Some(Protocol::Http2));
             }
-            let read = self.io.inner_mut().read(more.get_mut(..missing).unwrap_or_default()).await?;
-            if read == 0 {
-                return Ok((!self.unread.is_empty()).then_some(Protocol::Http1));
+            if std::future::poll_fn(|cx| self.inbox.poll_more(self.io.inner_mut(), 0, cx)).await? == 0 {
+                return Ok((known > 0).then_some(Protocol::Http1));
             }
-            self.unread = [&self.unread, more.get(..read).unwrap_or_default()].concat().into();
         }
     }
 }
@@ -69,14 +64,14 @@ impl Read for Wire {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.unread.is_empty() {
+        if self.inbox.0.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buffer);
         }
-        let length = self.unread.len().min(buffer.remaining());
-        buffer.put_slice(self.unread.get(..length).unwrap_or_default());
-        self.unread.advance(length);
-        if self.unread.is_empty() {
-            self.unread = Bytes::new();
+        let length = self.inbox.0.len().min(buffer.remaining());
+        buffer.put_slice(self.inbox.0.get(..length).unwrap_or_default());
+        self.inbox.0.advance(length);
+        if self.inbox.0.is_empty() {
+            self.inbox.0 = Bytes::new();
         }
         Poll::Ready(Ok(()))
     }

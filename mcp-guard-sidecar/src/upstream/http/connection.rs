@@ -1,88 +1,149 @@
 //! One connection to the node, which makes its progress in the call that uses it.
 //!
-//! Hyper splits a client's connection into a handle and a driver, and the driver is usually a task of its own. Then each
-//! call wakes that task, and is woken by it, several times. Here whoever has the connection polls the driver too, so
-//! there is no second task. What nobody has, in the pool, makes no progress: that the node has closed it is seen when it
-//! is taken.
+//! What nobody has, in the pool, makes no progress: that the node has closed it is seen when it is taken.
 
 use std::fmt;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::Response;
+use http::request::Parts;
 use tokio::net::TcpStream;
 
 use super::slots::Slot;
+use crate::http1::{self, Decoder, Framing, Http1Error, Inbox, Outbox};
 
 /// A connection to the node, counted while it lives.
 pub(super) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    /// `None` once it has ended.
-    driver: Option<Box<Driver>>,
+    stream: TcpStream,
+    inbox: Inbox,
+    outbox: Outbox,
+    answer: Decoder,
+    /// Whether the node takes another request after this one.
+    is_kept: bool,
     pub(super) slot: Slot,
 }
 
-type Driver = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// Nothing was written: the request may be sent again.
+    Unsent(Http1Error),
+    /// Something was, or may have been.
+    Broken(Http1Error),
+}
 
 impl Connection {
     /// A connection over `stream`, in the place `slot`.
-    pub(super) async fn over(stream: TcpStream, slot: Slot) -> hyper::Result<Self> {
-        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
-        let mut connection = Self { sender, driver: Some(Box::new(driver)), slot };
-        connection.ready().await?;
-        Ok(connection)
+    pub(super) fn over(stream: TcpStream, slot: Slot) -> Self {
+        let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        Self { stream, inbox, outbox, answer: Decoder::new(Framing::Length(0)), is_kept: true, slot }
     }
 
-    /// Whether it has not ended, as far as is known.
-    pub(super) fn seems_open(&self) -> bool {
-        self.driver.is_some() && !self.sender.is_closed()
+    /// Whether the node has neither closed it, as far as is known, nor said anything unasked.
+    pub(super) fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
+        self.inbox.poll_more(&mut self.stream, 0, cx).is_pending()
     }
 
-    /// Waits until a request can be sent.
-    pub(super) async fn ready(&mut self) -> hyper::Result<()> {
-        std::future::poll_fn(|cx| self.poll_ready(cx)).await
+    /// Whether another request can be sent: all was written, and all of the answer read.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.is_kept && self.outbox.is_empty() && self.answer.is_at_end() && self.inbox.0.is_empty()
     }
 
-    /// Whether a request can be sent, or never again.
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        self.progress(cx);
-        self.sender.poll_ready(cx)
+    /// Sends a request, and waits for the head of the answer. It may come before the request was written.
+    pub(super) async fn send(&mut self, head: &Parts, body: &Bytes) -> Result<Response<()>, SendError> {
+        self.outbox.request(head, body);
+        std::future::poll_fn(|cx| self.poll_head(cx)).await
     }
 
-    /// Sends `request` and waits for the head of the answer.
-    pub(super) async fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
-        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
-        std::future::poll_fn(|cx| {
-            self.progress(cx);
-            answer.as_mut().poll(cx)
-        })
-        .await
-    }
-
-    /// Reads and writes what can be read and written now.
-    pub(super) fn progress(&mut self, cx: &mut Context<'_>) {
-        let Some(driver) = &mut self.driver else { return };
-        if let Poll::Ready(ended) = Pin::new(&mut **driver).poll(cx) {
-            // Whoever waits for an answer is told the same.
-            if let Err(error) = ended {
-                tracing::debug!(%error, "upstream connection ended");
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, SendError>> {
+        if let Err(error) = self.write(cx) {
+            if self.outbox.is_untouched() {
+                return Poll::Ready(Err(SendError::Unsent(error)));
             }
-            self.driver = None;
+            // The answer that says why may have come before.
+            self.stop_writing();
         }
+        loop {
+            match self.poll_more(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(SendError::Broken(error))),
+                Poll::Pending => return Poll::Pending,
+            }
+            let head = match http1::response(&mut self.inbox.0) {
+                Ok(Some(head)) => head,
+                Ok(None) if self.inbox.0.len() > HEAD_BYTES_MAX => {
+                    return Poll::Ready(Err(SendError::Broken(Http1Error::HeadTooLarge)));
+                }
+                Ok(None) => continue,
+                Err(error) => return Poll::Ready(Err(SendError::Broken(error))),
+            };
+            self.answer = Decoder::new(head.framing);
+            self.is_kept &= head.is_kept;
+            return Poll::Ready(Ok(head.response));
+        }
+    }
+
+    /// How much of the answer's body is still to come, if that is known.
+    pub(super) fn missing(&self) -> Option<u64> {
+        self.answer.missing()
+    }
+
+    /// The next part of the answer's body that has come.
+    pub(super) fn received(&mut self) -> Result<Option<Bytes>, Http1Error> {
+        self.answer.next(&mut self.inbox.0)
+    }
+
+    /// The next part of the answer's body.
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Http1Error>>> {
+        loop {
+            match self.received() {
+                Ok(Some(part)) => return Poll::Ready(Some(Ok(part))),
+                Ok(None) if self.answer.is_at_end() => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+            // A node that answers while it reads gets the rest of the request.
+            if self.write(cx).is_err() {
+                self.stop_writing();
+            }
+            match self.poll_more(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(Http1Error::Cut)) if self.answer == Decoder::UntilClose => return Poll::Ready(None),
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Writes what can be written now.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Http1Error> {
+        match self.outbox.poll_flush(&mut self.stream, cx) {
+            Poll::Ready(Err(error)) => Err(error.into()),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    fn stop_writing(&mut self) {
+        self.outbox = Outbox::default();
+        self.is_kept = false;
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Http1Error>> {
+        let expected = self.answer.missing().unwrap_or(0);
+        self.inbox.poll_more(&mut self.stream, expected, cx).map(|read| match read {
+            Ok(0) => Err(Http1Error::Cut),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        })
     }
 }
 
+/// The largest head of an answer.
+const HEAD_BYTES_MAX: usize = 128 * 1024;
+
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("seems_open", &self.seems_open()).finish_non_exhaustive()
+        f.debug_struct("Connection").field("is_kept", &self.is_kept).finish_non_exhaustive()
     }
 }

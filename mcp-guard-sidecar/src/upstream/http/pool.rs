@@ -6,7 +6,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use mcp_guard::middleware::clock;
-use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::slots::{Slot, Slots};
@@ -85,29 +84,16 @@ struct Idle {
 }
 
 impl Pool {
-    /// A kept connection that can be used `now`, or within [`READY_WITHIN`]. Others are dropped on the way.
+    /// A kept connection that can be used `now`. Others are dropped on the way.
     pub(super) async fn take(&self, now: Instant) -> Option<Connection> {
-        loop {
-            let mut connection = self.newest(now)?;
-            match std::future::poll_fn(|cx| Poll::Ready(connection.poll_ready(cx))).await {
-                Poll::Ready(Ok(())) => return Some(connection),
-                // The node has closed it.
-                Poll::Ready(Err(_)) => {}
-                Poll::Pending => return Box::pin(self.take_in_time(connection, now)).await,
+        std::future::poll_fn(|cx| {
+            let mut newest = self.newest(now);
+            while newest.as_mut().is_some_and(|connection| !connection.is_open(cx)) {
+                newest = self.newest(now);
             }
-        }
-    }
-
-    async fn take_in_time(&self, mut connection: Connection, now: Instant) -> Option<Connection> {
-        timeout(READY_WITHIN, async {
-            while connection.ready().await.is_err() {
-                connection = self.newest(now)?;
-            }
-            Some(connection)
+            Poll::Ready(newest)
         })
         .await
-        .ok()
-        .flatten()
     }
 
     /// Keeps a connection whose answer was read, if calls have a place for it.
@@ -137,7 +123,7 @@ impl Pool {
     }
 
     fn is_usable(&self, idle: &Idle, now: Instant) -> bool {
-        now.saturating_duration_since(idle.since) < self.pools.idle_timeout && idle.connection.seems_open()
+        now.saturating_duration_since(idle.since) < self.pools.idle_timeout
     }
 
     fn oldest(&self) -> Option<Instant> {
@@ -153,10 +139,6 @@ impl Pool {
         lock(&self.idle).len()
     }
 }
-
-/// How long a kept connection may take until it can be used. Mostly it can at once; one whose last request is still
-/// being written, to a node that answered early and does not read on, cannot for as long as the node likes.
-const READY_WITHIN: Duration = Duration::from_millis(5);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

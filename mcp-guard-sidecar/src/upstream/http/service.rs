@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Extensions, Request, Response, Uri, Version};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http::{Extensions, Response, Uri, Version};
 use mcp_guard::call::{Call, Kind, Method};
 use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError, clock, frame_whole};
 use mcp_guard::refusal::{Reason, Refusal};
@@ -16,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::body::PooledBody;
-use super::connection::Connection;
+use super::connection::{Connection, SendError};
 use super::exchange::{Exchange, outlives_its_client};
 use super::headers::{join_cookies, strip_hop_by_hop};
 use super::options::HttpOptions;
@@ -82,22 +80,23 @@ impl HttpUpstream {
         let mut head = Arc::unwrap_or_clone(head);
         // Nothing for the node, and wanted back with what was not sent.
         let extensions = std::mem::take(&mut head.extensions);
-        let mut head = self.outgoing(head, body.len());
+        let head = self.outgoing(head, body.len());
         loop {
             let (mut connection, is_kept) = match self.connection(purpose, now).await {
                 Ok(connection) => connection,
                 Err(UpstreamError::Unavailable(detail)) => return Err(unsent(detail, head, extensions, body, call)),
                 Err(error) => return Err(error),
             };
-            match send(&mut connection, Request::from_parts(head, Full::new(body.clone())), limit).await {
-                Ok(response) => return Ok(self.hand_out(connection, response)),
+            match send(&mut connection, &head, &body, limit).await {
+                Ok(response) => return self.hand_out(connection, response),
                 // A kept connection may have been closed by the node; whatever was not sent goes to the next one.
-                Err(Unsent::Request(request)) if is_kept => head = request.into_parts().0,
-                Err(Unsent::Request(request)) => {
-                    let (head, detail) = (request.into_parts().0, "it closed the connection".into());
+                Err(Failure::Send(SendError::Unsent(_))) if is_kept => {}
+                Err(Failure::Send(SendError::Unsent(error))) => {
+                    let detail = format!("it closed the connection: {error}");
                     return Err(unsent(detail, head, extensions, body, call));
                 }
-                Err(Unsent::Nothing(error)) => return Err(error),
+                Err(Failure::Send(SendError::Broken(error))) => return Err(UpstreamError::Failed(error.to_string())),
+                Err(Failure::TimedOut(limit)) => return Err(UpstreamError::TimedOut(limit)),
             }
         }
     }
@@ -149,14 +148,15 @@ impl HttpUpstream {
         };
         // A call is one write; waiting for more to come would only delay it.
         stream.set_nodelay(true).map_err(|error| unavailable(error.to_string()))?;
-        Connection::over(stream, place).await.map_err(|error| unavailable(error.to_string()))
+        Ok(Connection::over(stream, place))
     }
 
-    fn hand_out(&self, connection: Connection, response: Response<Incoming>) -> Response<PooledBody> {
-        let (mut head, body) = response.into_parts();
+    fn hand_out(&self, connection: Connection, response: Response<()>) -> Result<Response<PooledBody>, UpstreamError> {
+        let (mut head, ()) = response.into_parts();
         strip_hop_by_hop(&mut head.headers);
         head.version = Version::HTTP_11;
-        Response::from_parts(head, PooledBody::new(body, connection, Arc::clone(&self.0.pool)))
+        let body = PooledBody::new(connection, Arc::clone(&self.0.pool));
+        body.map(|body| Response::from_parts(head, body)).map_err(|error| UpstreamError::Failed(error.to_string()))
     }
 
     #[cfg(test)]
@@ -178,28 +178,24 @@ impl Purpose {
     }
 }
 
-/// What is left when a request could not be sent.
-enum Unsent {
-    /// Nothing was written: the request may be sent again.
-    Request(Box<Request<Full<Bytes>>>),
-    /// Something was, or may have been.
-    Nothing(UpstreamError),
+/// Why there is no answer.
+enum Failure {
+    Send(SendError),
+    TimedOut(Duration),
 }
 
 async fn send(
     connection: &mut Connection,
-    request: Request<Full<Bytes>>,
+    head: &Parts,
+    body: &Bytes,
     limit: Option<Duration>,
-) -> Result<Response<Incoming>, Unsent> {
-    let answer = connection.send(request);
-    let answer = match limit {
+) -> Result<Response<()>, Failure> {
+    let answer = connection.send(head, body);
+    match limit {
         None => answer.await,
-        Some(limit) => timeout(limit, answer).await.map_err(|_| Unsent::Nothing(UpstreamError::TimedOut(limit)))?,
-    };
-    answer.map_err(|mut error| match error.take_message() {
-        Some(request) => Unsent::Request(Box::new(request)),
-        None => Unsent::Nothing(UpstreamError::Failed(error.into_error().to_string())),
-    })
+        Some(limit) => timeout(limit, answer).await.map_err(|_| Failure::TimedOut(limit))?,
+    }
+    .map_err(Failure::Send)
 }
 
 /// Gives back what was not sent.
