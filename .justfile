@@ -48,6 +48,10 @@ versus *args:
 growth *args:
     cargo run --release -p mcp-guard-benches --bin growth -- {{args}}
 
+# What the library costs a Rust server that links it
+layer *args:
+    cargo run --release -p mcp-guard-benches --bin layer -- {{args}}
+
 # So many sessions at once, through several guards on one port
 crowd *args:
     cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches -p mcp-load

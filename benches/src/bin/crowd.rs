@@ -24,10 +24,10 @@ struct Arguments {
     #[arg(long, default_value_t = 100_000)]
     sessions: u32,
     /// Sessions of one process, guard or generator, below its limit of open files
-    #[arg(long, default_value_t = 16_700)]
+    #[arg(long, default_value_t = 12_500)]
     per_process: u32,
     /// Seconds in which they are opened
-    #[arg(long, default_value_t = 90)]
+    #[arg(long, default_value_t = 120)]
     open_seconds: u32,
     /// Seconds for which they are held while calls flow
     #[arg(long, default_value_t = 20)]

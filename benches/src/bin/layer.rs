@@ -83,7 +83,8 @@ async fn serve(server: Server, address: SocketAddr) -> Result<(), Fault> {
         Server::Plain => Router::new().route_service("/mcp", node),
         Server::Guarded => {
             let guard = GuardLayer::new(all_concerns()?);
-            Router::new().route_service("/mcp", ServiceBuilder::new().map_request(name_client).layer(guard).service(node))
+            Router::new()
+                .route_service("/mcp", ServiceBuilder::new().map_request(name_client).layer(guard).service(node))
         }
     };
     let router = router.layer(tower::util::MapResponseLayer::new(name_session));

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use httparse::{Header, ParserConfig, Status};
@@ -36,6 +36,9 @@ pub(crate) struct ResponseHead {
 ///
 /// If it is none, or its body could be taken to end in two places.
 pub(super) fn request(unread: &mut Bytes) -> Result<Option<RequestHead>, Http1Error> {
+    // Before a request they mean nothing (RFC 9112, section 2.2), and kept they would be read again with each byte.
+    let blank = unread.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    unread.advance(blank);
     let mut fields = [MaybeUninit::<Header<'_>>::uninit(); FIELDS_READ_MAX];
     let mut head = httparse::Request::new(&mut []);
     let all = unread.clone();
@@ -119,7 +122,11 @@ const ADDED: usize = 2;
 
 /// RFC 9112, section 6.3, where what is doubtful is refused.
 fn request_framing(headers: &HeaderMap, version: Version) -> Result<Framing, Http1Error> {
-    let length = content_length(headers)?;
+    let length = match content_length(headers)? {
+        Some((_, false)) => return Err(Http1Error::Malformed("`Content-Length` is given twice")),
+        Some((length, true)) => Some(length),
+        None => None,
+    };
     let Some(is_chunked) = is_chunked(headers) else { return Ok(Framing::Length(length.unwrap_or(0))) };
     if length.is_some() {
         return Err(Http1Error::Malformed("`Content-Length` and `Transfer-Encoding` exclude each other"));
@@ -136,22 +143,27 @@ fn response_framing(status: StatusCode, headers: &HeaderMap) -> Result<(Framing,
         return Ok((Framing::Length(0), true));
     }
     let length = content_length(headers)?;
-    Ok(match is_chunked(headers) {
-        Some(true) => (Framing::Chunked, length.is_none()),
-        Some(false) => (Framing::UntilClose, false),
-        None => (length.map_or(Framing::UntilClose, Framing::Length), true),
-    })
+    match is_chunked(headers) {
+        Some(true) => Ok((Framing::Chunked, length.is_none())),
+        Some(false) => Err(Http1Error::Malformed("`Transfer-Encoding` must be `chunked`")),
+        None => Ok(length.map_or((Framing::UntilClose, true), |(length, is_once)| (Framing::Length(length), is_once))),
+    }
 }
 
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Http1Error> {
+/// The length, and whether it is given once. Different ones are none.
+fn content_length(headers: &HeaderMap) -> Result<Option<(u64, bool)>, Http1Error> {
     let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let is_number = !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-    let length = value.to_str().ok().filter(|_| is_number && values.next().is_none());
-    length
-        .and_then(|text| text.parse().ok())
-        .map(Some)
-        .ok_or(Http1Error::Malformed("`Content-Length` is no one number"))
+    let mut is_once = true;
+    let are_equal = values.all(|other| {
+        is_once = false;
+        other == value
+    });
+    let length = value.to_str().ok().filter(|_| is_number && are_equal);
+    let length =
+        length.and_then(|text| text.parse().ok()).ok_or(Http1Error::Malformed("`Content-Length` is no number"))?;
+    Ok(Some((length, is_once)))
 }
 
 /// Whether the only coding is `chunked`; `None` without any.

@@ -31,6 +31,8 @@ pub(crate) use inbox::Inbox;
 pub(crate) use outbox::Outbox;
 
 #[cfg(test)]
+mod length_tests;
+#[cfg(test)]
 mod parser_tests;
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ fn an_answer_is_delimited_as_the_rfc_says() {
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n", Framing::Length(2), true),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n", Framing::Chunked, true),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n", Framing::Chunked, false),
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n", Framing::UntilClose, false),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n", Framing::Length(2), false),
         ("HTTP/1.1 200 OK\r\n", Framing::UntilClose, false),
         ("HTTP/1.1 204 No Content\r\ncontent-length: 9\r\n", Framing::Length(0), true),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n", Framing::Length(2), false),
@@ -34,6 +34,7 @@ fn an_answer_is_delimited_as_the_rfc_says() {
     for head in [
         "HTTP/1.1 101 Switching Protocols\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n",
         "HTTP/2 200\r\n",
         "ICY 200 OK\r\n",
     ] {

@@ -41,6 +41,8 @@ pub(crate) struct Connection<S, E> {
     /// Since when nothing is asked, or nothing of an answer taken.
     since: Instant,
     has_asked: bool,
+    /// How much of what is unread holds no whole head.
+    seen: usize,
     /// When no more requests are taken.
     ends: Watched<E>,
 }
@@ -61,7 +63,7 @@ where
     /// One over `io`, of which `unread` was read already. It takes no more requests once `ends` has come.
     pub(crate) fn new(io: S, unread: Bytes, silence: Silence, accepted: Instant, ends: E) -> Self {
         let (socket, timer) = (Shared::new(io, unread), Timer::new(silence.first));
-        Self { socket, silence, timer, since: accepted, has_asked: false, ends: Watched::new(ends) }
+        Self { socket, silence, timer, since: accepted, has_asked: false, seen: 0, ends: Watched::new(ends) }
     }
 
     /// Serves requests with `answer` until the client or the guard has had enough.
@@ -85,7 +87,8 @@ where
             drop(answer);
             let is_read = self.socket.lock().body.is_at_end();
             if !self.send(response, Asked { is_kept: asked.is_kept && is_read, ..asked }).await? {
-                return if is_read { Ok(()) } else { self.linger().await };
+                let is_all_read = is_read && self.socket.lock().inbox.0.is_empty();
+                return if is_all_read { Ok(()) } else { self.linger().await };
             }
             self.since = clock::now();
         }
@@ -94,19 +97,21 @@ where
     /// The next head; `None` if none will be taken.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RequestHead>, Http1Error>> {
         let mut socket = self.socket.lock();
-        let mut has_line = !socket.inbox.0.is_empty();
         loop {
-            if has_line && let Some(head) = head::request(&mut socket.inbox.0)? {
+            // A head ends with a line; without the end of one there is nothing new to be read.
+            if socket.inbox.0.iter().skip(self.seen).any(|byte| *byte == b'\n')
+                && let Some(head) = head::request(&mut socket.inbox.0)?
+            {
+                self.seen = 0;
                 return Poll::Ready(Ok(Some(head)));
             }
-            let known = socket.inbox.0.len();
-            if known > HEAD_BYTES_MAX {
+            self.seen = socket.inbox.0.len();
+            if self.seen > HEAD_BYTES_MAX {
                 return Poll::Ready(Err(Http1Error::HeadTooLarge));
             }
             match socket.poll_more(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(None)),
-                // A head ends with a line; without the end of one there is nothing new to be read.
-                Poll::Ready(Ok(_)) => has_line = socket.inbox.0.iter().skip(known).any(|byte| *byte == b'\n'),
+                Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending => break,
             }
@@ -165,8 +170,9 @@ where
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, mut body) = response.into_parts();
-        let length = body.size_hint().exact();
-        let has_none = asked.is_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
+        let is_bare = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let has_none = asked.is_head || is_bare;
         let framing = match length {
             Some(length) => Framing::Length(length),
             None if asked.version == Version::HTTP_11 => Framing::Chunked,
@@ -174,14 +180,15 @@ where
         };
         let wants_end = head.headers.get(header::CONNECTION).is_some_and(|value| value == "close");
         let is_kept = asked.is_kept && !wants_end && framing != Framing::UntilClose;
-        let framed = Some(framing).filter(|_| !has_none || asked.is_head);
+        let framed = Some(framing).filter(|_| !is_bare);
         let copied = if has_none { 0 } else { length.unwrap_or_default() };
         self.socket
             .lock()
             .outbox
             .response(&head, Answering { version: asked.version, framing: framed, is_kept, copied });
         drop(head);
-        let mut sending = Sending { framing, is_over: has_none || body.is_end_stream(), stalled: None };
+        let missing = length.unwrap_or_default();
+        let mut sending = Sending { framing, missing, is_over: has_none || body.is_end_stream(), stalled: None };
         std::future::poll_fn(|cx| self.poll_send(&mut sending, &mut body, cx)).await?;
         Ok(is_kept)
     }
@@ -201,9 +208,9 @@ where
             // Also behind a head that was not written yet, so that both go out together.
             if !sending.is_over && sending.stalled.is_none() {
                 match Pin::new(&mut *body).poll_frame(cx) {
-                    Poll::Ready(Some(Ok(frame))) => self.put(sending, frame.into_data().ok(), body.is_end_stream()),
+                    Poll::Ready(Some(Ok(frame))) => self.put(sending, frame.into_data().ok(), body.is_end_stream())?,
                     Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Http1Error::Cut)),
-                    Poll::Ready(None) => self.put(sending, None, true),
+                    Poll::Ready(None) => self.put(sending, None, true)?,
                     Poll::Pending => is_waiting = true,
                 }
             }
@@ -217,15 +224,24 @@ where
         }
     }
 
-    fn put(&self, sending: &mut Sending, part: Option<Bytes>, is_last: bool) {
+    /// Puts in a part of an answer. One that is not as long as was said would be taken for a part of the next.
+    fn put(&self, sending: &mut Sending, part: Option<Bytes>, is_last: bool) -> Result<(), Http1Error> {
+        let part = part.unwrap_or_default();
+        if let Framing::Length(_) = sending.framing {
+            sending.missing = sending.missing.checked_sub(part.len() as u64).ok_or(Http1Error::Cut)?;
+            if is_last && sending.missing > 0 {
+                return Err(Http1Error::Cut);
+            }
+        }
         let outbox = &mut self.socket.lock().outbox;
-        if let Some(part) = part.filter(|part| !part.is_empty()) {
+        if !part.is_empty() {
             outbox.part(part, sending.framing);
         }
         if is_last {
             outbox.end(sending.framing);
             sending.is_over = true;
         }
+        Ok(())
     }
 
     fn poll_flush(&mut self, sending: &mut Sending, cx: &mut Context<'_>) -> Poll<Result<(), Http1Error>> {
@@ -289,6 +305,8 @@ where
 /// How far an answer is.
 struct Sending {
     framing: Framing,
+    /// How many bytes are to come, where that was said.
+    missing: u64,
     /// Whether all of it is in the outbox.
     is_over: bool,
     /// How much of a part the client had taken when it last took something, and when that was.

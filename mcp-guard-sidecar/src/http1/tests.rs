@@ -21,17 +21,17 @@ use crate::activity::Silence;
 
 const SILENCE: Silence = Silence { first: Duration::from_secs(10), between: Duration::from_secs(75) };
 
-type Answer = Response<BoxBody<Bytes, Infallible>>;
-type Answering = BoxFuture<'static, Result<Answer, Infallible>>;
+pub(super) type Answer = Response<BoxBody<Bytes, Infallible>>;
+pub(super) type Answering = BoxFuture<'static, Result<Answer, Infallible>>;
 
 /// A client, and the end of its connection.
-struct Client {
+pub(super) struct Client {
     wire: DuplexStream,
-    served: JoinHandle<Result<(), Http1Error>>,
+    pub(super) served: JoinHandle<Result<(), Http1Error>>,
 }
 
 impl Client {
-    fn of(answer: impl Fn(Request<RequestBody<DuplexStream>>) -> Answering + Send + 'static) -> Self {
+    pub(super) fn of(answer: impl Fn(Request<RequestBody<DuplexStream>>) -> Answering + Send + 'static) -> Self {
         Self::until(answer, std::future::pending())
     }
 
@@ -51,12 +51,12 @@ impl Client {
         (Self::of(move |request| echo(request, Arc::clone(&keeps))), seen)
     }
 
-    async fn write(&mut self, text: impl AsRef<[u8]>) {
+    pub(super) async fn write(&mut self, text: impl AsRef<[u8]>) {
         self.wire.write_all(text.as_ref()).await.unwrap();
     }
 
     /// What comes until it ends with `end`.
-    async fn read_until(&mut self, end: &str) -> String {
+    pub(super) async fn read_until(&mut self, end: &str) -> String {
         let mut read = Vec::new();
         while !read.ends_with(end.as_bytes()) {
             match self.wire.read_u8().await {
@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// All that comes until the connection is closed.
-    async fn rest(&mut self) -> String {
+    pub(super) async fn rest(&mut self) -> String {
         let mut read = Vec::new();
         self.wire.read_to_end(&mut read).await.unwrap();
         String::from_utf8(read).unwrap()
@@ -94,7 +94,7 @@ fn at_once(_: Request<RequestBody<DuplexStream>>) -> Answering {
     Box::pin(std::future::ready(Ok(whole("early"))))
 }
 
-fn post(body: &str) -> String {
+pub(super) fn post(body: &str) -> String {
     format!("POST /mcp HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
@@ -227,6 +227,13 @@ async fn a_client_that_says_close_is_answered_and_closed() {
     let (mut client, _) = Client::of_echo();
     client.write("GET / HTTP/1.1\r\nhost: h\r\nconnection: TE, Close\r\n\r\n").await;
     assert!(client.rest().await.contains("\r\nconnection: close\r\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_lines_before_a_request_mean_nothing() {
+    let (mut client, _) = Client::of_echo();
+    client.write(format!("\r\n\n{}\r\n{}", post("one"), post("two"))).await;
+    assert!(client.read_until("<two>").await.contains("<one>"));
 }
 
 #[tokio::test(start_paused = true)]

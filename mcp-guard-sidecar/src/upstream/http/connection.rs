@@ -67,6 +67,9 @@ impl Connection {
         loop {
             match self.poll_more(cx) {
                 Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) if self.outbox.is_untouched() && !self.outbox.is_empty() => {
+                    return Poll::Ready(Err(SendError::Unsent(error)));
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(SendError::Broken(error))),
                 Poll::Pending => return Poll::Pending,
             }
