@@ -2,7 +2,7 @@
 //!
 //! Hyper has a time-out for the head of an HTTP/1 request alone. It does not run while hyper still waits for the bytes
 //! that tell HTTP/1 from HTTP/2, HTTP/2 has none, and between two requests it is the keep-alive limit too. So the guard
-//! counts the requests of each connection itself, by the rules that [`http1::server`](crate::http1::server) has too.
+//! counts the requests of each connection itself, by the rules that `http1/server.rs` has too.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

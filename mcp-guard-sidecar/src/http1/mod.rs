@@ -4,11 +4,11 @@
 //!
 //! | part | what it does |
 //! | --- | --- |
-//! | [`head`] | reads the heads of requests and answers, and how long their bodies are |
-//! | [`framing`] | takes a body out of what has come |
-//! | [`Inbox`] | reads what comes, and keeps what was not asked for yet |
-//! | [`Outbox`] | writes a head and what of the body is there, in one go |
-//! | [`server`] | a client's connection: requests in, answers out, and how long it may be silent |
+//! | `head.rs` | reads the heads of requests and answers, and how long their bodies are |
+//! | `framing.rs` | takes a body out of what has come |
+//! | `inbox.rs` | reads what comes, and keeps what was not asked for yet |
+//! | `outbox.rs` | writes a head and what of the body is there, in one go |
+//! | `server.rs` | a client's connection: requests in, answers out, and how long it may be silent |
 //!
 //! The connection to a node is in [`upstream::http`](crate::upstream::http). HTTP/2 is hyper's.
 //!
