@@ -159,7 +159,7 @@ async fn hold(contestant: &Contestant, number: usize, is_stream: bool) -> Result
     Ok(client)
 }
 
-/// A connection that was used within the last second is not idle yet.
+/// What was freed goes back to the system within a second or two; see `dirty_decay_ms` in jemalloc(3).
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// Time to notice that connections are gone, and to give back what is given back.

@@ -15,7 +15,7 @@ use pingora::server::ShutdownWatch;
 
 use crate::activity::{self, Activity, Silence};
 use crate::admission::{Admission, Connections, Place};
-use crate::http1::server::{self, HEAD_BYTES_MAX};
+use crate::http1::{HEAD_BYTES_MAX, server};
 use crate::memory::Memory;
 use crate::served::{Connection, Served};
 use crate::wire::{Protocol, Wire};

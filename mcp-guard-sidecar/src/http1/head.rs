@@ -9,6 +9,9 @@ use httparse::{Header, ParserConfig, Status};
 
 use super::{Framing, Http1Error};
 
+/// The largest head of a message that is read: more than the guard lets through ([`limits`](mcp_guard::limits)), so that its answer says why.
+pub(crate) const HEAD_BYTES_MAX: usize = 128 * 1024;
+
 /// The most header fields that are read: more than the guard lets through, so that its refusal says why.
 const FIELDS_READ_MAX: usize = 128;
 

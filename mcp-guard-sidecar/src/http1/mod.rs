@@ -26,7 +26,7 @@ mod timer;
 
 pub use fault::Http1Error;
 pub(crate) use framing::{Decoder, Framing};
-pub(crate) use head::response;
+pub(crate) use head::{HEAD_BYTES_MAX, response};
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::Outbox;
 

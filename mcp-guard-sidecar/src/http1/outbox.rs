@@ -26,7 +26,7 @@ const COPIED_MAX: usize = 8 * 1024;
 impl Outbox {
     /// Whether all was written.
     pub(crate) fn is_empty(&self) -> bool {
-        self.sent == self.length()
+        self.length() == 0
     }
 
     /// Whether nothing was written.
@@ -128,13 +128,18 @@ impl Outbox {
         io: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.is_empty() {
+        if self.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.sent < self.length() {
             let written = ready!(self.poll_write(io, cx))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += written;
         }
+        // What lies under it may buffer.
+        ready!(Pin::new(io).poll_flush(cx))?;
         *self = Self::default();
         Poll::Ready(Ok(()))
     }

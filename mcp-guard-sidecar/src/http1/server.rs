@@ -28,7 +28,7 @@ use super::head::{self, RequestHead};
 use super::outbox::Answering;
 use super::request_body::{Coming, RequestBody, Shared};
 use super::timer::Timer;
-use super::{Decoder, Framing, Http1Error};
+use super::{Decoder, Framing, HEAD_BYTES_MAX, Http1Error};
 use crate::activity::Silence;
 use crate::refused;
 use crate::watched::Watched;
@@ -312,9 +312,6 @@ struct Sending {
     /// How much of a part the client had taken when it last took something, and when that was.
     stalled: Option<(usize, Instant)>,
 }
-
-/// The largest head that is read: more than the guard lets through ([`limits`](mcp_guard::limits)), so that its answer says why.
-pub(crate) const HEAD_BYTES_MAX: usize = 128 * 1024;
 
 /// How long a client may go on sending what is not read, and in how many pieces.
 const LINGER: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use http::request::Parts;
 use tokio::net::TcpStream;
 
 use super::slots::Slot;
-use crate::http1::{self, Decoder, Framing, Http1Error, Inbox, Outbox};
+use crate::http1::{self, Decoder, Framing, HEAD_BYTES_MAX, Http1Error, Inbox, Outbox};
 
 /// A connection to the node, counted while it lives.
 pub(super) struct Connection {
@@ -141,9 +141,6 @@ impl Connection {
         })
     }
 }
-
-/// The largest head of an answer.
-const HEAD_BYTES_MAX: usize = 128 * 1024;
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -86,13 +86,14 @@ struct Idle {
 impl Pool {
     /// A kept connection that can be used `now`. Others are dropped on the way.
     pub(super) async fn take(&self, now: Instant) -> Option<Connection> {
-        std::future::poll_fn(|cx| {
+        // Else a task that has read much would be told that nothing has come, and take a closed one for an open one.
+        tokio::task::unconstrained(std::future::poll_fn(|cx| {
             let mut newest = self.newest(now);
             while newest.as_mut().is_some_and(|connection| !connection.is_open(cx)) {
                 newest = self.newest(now);
             }
             Poll::Ready(newest)
-        })
+        }))
         .await
     }
 
