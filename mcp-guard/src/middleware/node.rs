@@ -57,9 +57,6 @@ impl<U: Upstream> Handler for Node<U> {
     }
 }
 
-/// Stands for no deadline: thirty years.
-const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
 impl<U> Node<U> {
     async fn exchange(&self, request: McpRequest) -> Answer<U::Body>
     where
@@ -78,10 +75,9 @@ impl<U> Node<U> {
                 Err(error) => failure(error, &call),
             }
         };
-        let deadline = deadline.unwrap_or_else(|| start + FOR_EVER);
-        let mut answer = match tokio::time::timeout_at(deadline.into(), exchange).await {
-            Ok(answer) => answer,
-            Err(_) => refuse(Reason::DeadlineExceeded, "the call's time is up", Outcome::TimedOut, &call),
+        let mut answer = match within(deadline, exchange).await {
+            Some(answer) => answer,
+            None => refuse(Reason::DeadlineExceeded, "the call's time is up", Outcome::TimedOut, &call),
         };
         if call.is_request() {
             answer.on_end(move |_, at| metrics::tried(at.duration_since(start).as_secs_f64()));
@@ -115,6 +111,16 @@ impl<U> Node<U> {
                 refuse(Reason::UpstreamFailed, &format!("its answer broke off: {error}"), Outcome::Broken, call)
             }
         }
+    }
+}
+
+/// What `future` gives, if it does so before `deadline`.
+///
+/// Without one there is no timer: the first of a runtime's timers wakes the thread that waits for the next.
+async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), future).await.ok(),
+        None => Some(future.await),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What lies behind the guard: any http service, or a host's own way to a node.
 
+use std::any::TypeId;
+use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,18 +80,20 @@ where
     type Body = B;
 
     async fn send(&self, request: McpRequest) -> Result<Response<B>, UpstreamError> {
-        // A service keeps what it gets, so whoever wants to send it again needs a copy.
-        let copy = request.clone();
+        // A service keeps what it gets, so whoever wants to send it again needs a copy, unless it never fails.
+        let copy = (TypeId::of::<S::Error>() != TypeId::of::<Infallible>()).then(|| request.clone());
         // Mapped here, because an error that is not `Send` may not live across the await.
         self.clone().oneshot(into_http(request)).map_err(|error| understand(error.into(), copy)).await
     }
 }
 
-fn understand(error: BoxError, request: McpRequest) -> UpstreamError {
-    match error.downcast::<UpstreamError>().map(|error| *error) {
-        Ok(UpstreamError::Unavailable(detail)) => UpstreamError::Unsent { detail, request: Box::new(request) },
-        Ok(error) => error,
-        Err(error) => UpstreamError::Failed(error.to_string()),
+fn understand(error: BoxError, request: Option<McpRequest>) -> UpstreamError {
+    match (error.downcast::<UpstreamError>().map(|error| *error), request) {
+        (Ok(UpstreamError::Unavailable(detail)), Some(request)) => {
+            UpstreamError::Unsent { detail, request: Box::new(request) }
+        }
+        (Ok(error), _) => error,
+        (Err(error), _) => UpstreamError::Failed(error.to_string()),
     }
 }
 
