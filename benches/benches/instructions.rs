@@ -25,7 +25,7 @@ use mcp_guard::rate_limit::{Decision, KeyPart, RateLimitPolicy, RateLimiter, Rat
 use mcp_guard::reply::Reply;
 use mcp_guard::revision::Revision;
 use mcp_guard::validation::ToolSchema;
-use mcp_guard_benches::in_memory::{self, InMemory, InMemoryService, small_call};
+use mcp_guard_benches::in_memory::{self, InMemory, InMemoryService, small_call, traced_call};
 
 const MESSAGE: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"text":"The quick brown fox jumps over the lazy dog","times":1}}}"#;
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"The quick brown fox jumps over the lazy dog"}],"isError":false}}"#;
@@ -110,19 +110,26 @@ fn queue_admit_and_finish((mut queue, call, now): (NodeQueue<()>, Call, Instant)
     (queue, call)
 }
 
+type Next<S> = (InMemory<S>, Request<Full<Bytes>>);
+
 /// What the next call costs, once the first ones have set up what stays.
-fn warm<S: InMemoryService>(service: InMemory<S>) -> (InMemory<S>, Request<Full<Bytes>>) {
+fn warm<S: InMemoryService>(service: InMemory<S>) -> Next<S> {
+    warm_for(small_call, service)
+}
+
+fn warm_for<S: InMemoryService>(request: fn() -> Request<Full<Bytes>>, service: InMemory<S>) -> Next<S> {
     for _ in 0..100 {
-        service.call(small_call());
+        service.call(request());
     }
-    (service, small_call())
+    (service, request())
 }
 
 #[library_benchmark]
 #[bench::none(warm(in_memory::unguarded().unwrap()))]
 #[bench::layered(warm(in_memory::layered().unwrap()))]
 #[bench::all_concerns(warm(in_memory::guarded().unwrap()))]
-fn call<S: InMemoryService>((service, request): (InMemory<S>, Request<Full<Bytes>>)) -> (InMemory<S>, Bytes) {
+#[bench::traced(warm_for(traced_call, in_memory::guarded().unwrap()))]
+fn call<S: InMemoryService>((service, request): Next<S>) -> (InMemory<S>, Bytes) {
     let answer = service.call(request);
     (service, answer)
 }

@@ -14,6 +14,15 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// What the tool is called there.
     pub(crate) tool: &'static str,
+    /// Where MCP is spoken there.
+    pub(crate) path: &'static str,
+}
+
+impl Target {
+    /// The node's own tool, under the usual path.
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address, tool: echo::TOOL, path: "/mcp" }
+    }
 }
 
 /// A connection whose session is open.
@@ -31,13 +40,13 @@ impl Client {
         let mut stream = TcpStream::connect(target.address).await?;
         stream.set_nodelay(true)?;
         let mut buffer = Vec::with_capacity(4096);
-        stream.write_all(echo::initialize(target.address).as_bytes()).await?;
+        stream.write_all(echo::initialize(target).as_bytes()).await?;
         let answer = read_answer(&mut stream, &mut buffer).await?;
         let session = answer.head.lines().find_map(|line| value(line, "mcp-session-id"));
         let session = session.ok_or_else(|| format!("no session: {}", answer.head))?.to_owned();
         let calls = Calls::new(target, &session, number);
         let mut client = Self { stream, target, session, calls, buffer };
-        client.exchange(echo::initialized(target.address, &client.session).as_bytes(), "202").await?;
+        client.exchange(echo::initialized(target, &client.session).as_bytes(), "202").await?;
         Ok(client)
     }
 
@@ -64,7 +73,7 @@ impl Client {
 
     /// Opens a stream to listen on, over this connection, and reads its head.
     pub(crate) async fn listen(&mut self) -> Result<(), Fault> {
-        self.stream.write_all(echo::listen(self.target.address, &self.session).as_bytes()).await?;
+        self.stream.write_all(echo::listen(self.target, &self.session).as_bytes()).await?;
         self.buffer.clear();
         while !self.buffer.windows(4).any(|end| end == b"\r\n\r\n") {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {

@@ -9,14 +9,13 @@ use crate::client::Target;
 use crate::load::Load;
 use crate::proc::{Cpu, machine_cpu, own_cpu};
 use crate::stats::quantile;
-use crate::{Fault, Process, echo, say};
+use crate::{Fault, Process, say};
 
 /// Somebody who takes calls.
 #[derive(Debug)]
 pub struct Contestant {
     pub(crate) name: String,
-    pub(crate) address: SocketAddr,
-    tool: &'static str,
+    pub(crate) target: Target,
     pub(crate) process: Option<Process>,
     // Dropped after the process that uses it.
     directory: Option<TempDir>,
@@ -25,7 +24,7 @@ pub struct Contestant {
 impl Contestant {
     /// Whoever listens at `address`.
     pub fn new(name: &str, address: SocketAddr) -> Self {
-        Self { name: name.into(), address, tool: echo::TOOL, process: None, directory: None }
+        Self { name: name.into(), target: Target::new(address), process: None, directory: None }
     }
 
     /// Runs as `process`, whose CPU time counts.
@@ -45,12 +44,15 @@ impl Contestant {
     /// Calls the tool by another name, and reads answers that are like the node's.
     #[must_use]
     pub fn with_tool(mut self, tool: &'static str) -> Self {
-        self.tool = tool;
+        self.target.tool = tool;
         self
     }
 
-    pub(crate) fn target(&self) -> Target {
-        Target { address: self.address, tool: self.tool }
+    /// Speaks MCP under another path than `/mcp`.
+    #[must_use]
+    pub(crate) fn with_path(mut self, path: &'static str) -> Self {
+        self.target.path = path;
+        self
     }
 
     fn cpu(&self) -> Cpu {
@@ -135,7 +137,7 @@ impl Contest {
 
 async fn turn(contestant: &Contestant, connections: usize, time: Duration) -> Result<Round, Fault> {
     let fault = |fault: Fault| format!("{} with {connections} connections: {fault}", contestant.name);
-    let load = Load::open(contestant.target(), connections).await.map_err(fault)?;
+    let load = Load::open(contestant.target, connections).await.map_err(fault)?;
     let (proxy, ours, all) = (contestant.cpu(), own_cpu(), machine_cpu());
     let mut called = load.call_for(time).await.map_err(fault)?;
     let (proxy, ours, all) = (contestant.cpu() - proxy, own_cpu() - ours, machine_cpu() - all);

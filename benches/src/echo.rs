@@ -33,7 +33,7 @@ impl Calls {
             r#"{{"jsonrpc":"2.0","id":{next},"method":"tools/call","params":{{"name":"{}","arguments":{{"text":"{TEXT}","times":1,"tags":["a","b"]}}}}}}"#,
             target.tool
         );
-        let request = post(target.address, Some(session), &body);
+        let request = post(target, Some(session), &body);
         let start = request.len() - body.len() + r#"{"jsonrpc":"2.0","id":"#.len();
         Self { request: request.into_bytes(), id: start..start + ID_DIGITS, next }
     }
@@ -68,22 +68,22 @@ pub(crate) fn is_like_answer(body: &[u8], id: u64) -> bool {
 }
 
 /// The request that opens a session.
-pub(crate) fn initialize(target: SocketAddr) -> String {
+pub(crate) fn initialize(target: Target) -> String {
     let body = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"load","version":"1"}}}"#;
     post(target, None, body)
 }
 
 /// The notification that a session is open.
-pub(crate) fn initialized(target: SocketAddr, session: &str) -> String {
+pub(crate) fn initialized(target: Target, session: &str) -> String {
     post(target, Some(session), r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
 }
 
 /// A call that breaks the tool's schema, after which the connection is closed.
-pub(crate) fn wrong_call(target: SocketAddr) -> String {
+pub(crate) fn wrong_call(address: SocketAddr) -> String {
     let body = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{TOOL}","arguments":{{"text":7}}}}}}"#
     );
-    post(target, Some("wrong"), &body).replacen("user-agent: load", "connection: close", 1)
+    post(Target::new(address), Some("wrong"), &body).replacen("user-agent: load", "connection: close", 1)
 }
 
 /// A call whose body has `bytes` bytes, most of them in a tag.
@@ -94,24 +94,25 @@ pub(crate) fn large_call(target: Target, session: &str, bytes: usize) -> String 
     );
     let end = r#""]}}}"#;
     let filler = "x".repeat(bytes.saturating_sub(start.len() + end.len()));
-    post(target.address, Some(session), &format!("{start}{filler}{end}"))
+    post(target, Some(session), &format!("{start}{filler}{end}"))
 }
 
 /// The request for a stream to listen on.
-pub(crate) fn listen(target: SocketAddr, session: &str) -> String {
+pub(crate) fn listen(target: Target, session: &str) -> String {
+    let Target { address, path, .. } = target;
     format!(
-        "GET /mcp HTTP/1.1\r\nhost: {target}\r\nuser-agent: load\r\naccept: text/event-stream\r\n\
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nuser-agent: load\r\naccept: text/event-stream\r\n\
          mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n\r\n"
     )
 }
 
 /// A message with the headers that an SDK sends.
-fn post(target: SocketAddr, session: Option<&str>, body: &str) -> String {
+fn post(Target { address, path, .. }: Target, session: Option<&str>, body: &str) -> String {
     let session = session
         .map(|session| format!("mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n"))
         .unwrap_or_default();
     format!(
-        "POST /mcp HTTP/1.1\r\nhost: {target}\r\nuser-agent: load\r\ncontent-type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nuser-agent: load\r\ncontent-type: application/json\r\n\
          accept: application/json, text/event-stream\r\n{session}content-length: {}\r\n\r\n{body}",
         body.len()
     )
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
 
     fn target() -> Target {
-        Target { address: SocketAddr::from(([127, 0, 0, 1], 80)), tool: TOOL }
+        Target::new(SocketAddr::from(([127, 0, 0, 1], 80)))
     }
 
     #[test]

@@ -105,11 +105,11 @@ struct Rested {
 impl Rested {
     async fn start(proxy: &Proxy, node: SocketAddr, starts: &mut Vec<f64>) -> Result<Self, Fault> {
         let contestant = proxy.launch(node)?;
-        Client::open(contestant.target(), 0).await?.call().await?;
+        Client::open(contestant.target, 0).await?.call().await?;
         let process = contestant.process.as_ref().ok_or("no process")?;
         starts.push(process.age().as_secs_f64() * 1e3);
         // Code and pools are touched, so that they do not count as the memory of connections.
-        let mut load = Load::open(contestant.target(), 8).await?;
+        let mut load = Load::open(contestant.target, 8).await?;
         for client in &mut load.clients {
             for _ in 0..100 {
                 client.call().await?;
@@ -140,7 +140,7 @@ impl Rested {
 
     /// The peak above rest while one large body passes, in bodies.
     async fn bodies(self) -> Result<f64, Fault> {
-        let mut client = Client::open(self.contestant.target(), 0).await?;
+        let mut client = Client::open(self.contestant.target, 0).await?;
         self.process()?.forget_peaks()?;
         let before = self.process()?.memory().peak_kib;
         client.call_with(BODY_BYTES).await?;
@@ -150,7 +150,7 @@ impl Rested {
 }
 
 async fn hold(contestant: &Contestant, number: usize, is_stream: bool) -> Result<Client, Fault> {
-    let mut client = Client::open(contestant.target(), number).await?;
+    let mut client = Client::open(contestant.target, number).await?;
     if is_stream {
         client.listen().await?
     } else {

@@ -112,6 +112,15 @@ pub fn small_call() -> Request<Full<Bytes>> {
     request(r#"{"text":"The quick brown fox jumps over the lazy dog","times":1}"#)
 }
 
+/// The same from a caller whose trace goes on here.
+pub fn traced_call() -> Request<Full<Bytes>> {
+    let mut request = small_call();
+    let headers = request.headers_mut();
+    headers.insert("traceparent", HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+    headers.insert("tracestate", HeaderValue::from_static("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"));
+    request
+}
+
 fn request(arguments: &str) -> Request<Full<Bytes>> {
     let body = format!(
         r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"echo","arguments":{arguments}}}}}"#

@@ -62,7 +62,7 @@ impl OpenLoop {
 
     /// Latencies in microseconds, in order.
     async fn turn(self, contestant: &Contestant) -> Result<Vec<u32>, Fault> {
-        let load = Load::open(contestant.target(), CONNECTIONS).await?;
+        let load = Load::open(contestant.target, CONNECTIONS).await?;
         let start = clock::now();
         let interval = Duration::from_secs_f64(1.0 / self.rate);
         let due =

@@ -1,9 +1,12 @@
-//! joshrotenberg/mcp-proxy with one backend and none of its middleware.
+//! joshrotenberg/mcp-proxy with one backend and none of its middleware, and silent but for warnings.
 
 use super::Place;
 
 /// It puts the backend's name before those of its tools.
 pub(super) const TOOL: &str = "node/echo";
+
+/// Where it speaks MCP.
+pub(super) const PATH: &str = "/";
 
 pub(super) fn configuration(place: &Place<'_>) -> String {
     format!(
@@ -17,6 +20,8 @@ port = {}
 name = \"node\"
 transport = \"http\"
 url = \"http://{}/mcp\"
+[observability]
+log_level = \"warn\"
 ",
         place.address.ip(),
         place.address.port(),

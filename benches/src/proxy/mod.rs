@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::{Contestant, Fault, Process, echo, free_address};
+use crate::{Contestant, Fault, Process, free_address};
 
 /// A proxy that can be started again and again.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ impl Proxy {
     pub fn start(&self, node: SocketAddr) -> Result<Contestant, Fault> {
         let contestant = self.launch(node)?;
         if self.kind == Kind::Guard {
-            guard::prove_validation(contestant.address)?;
+            guard::prove_validation(contestant.target.address)?;
         }
         Ok(contestant)
     }
@@ -94,7 +94,8 @@ impl Proxy {
         self.kind.arguments(&mut command, &place, &file);
         let process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()), address)?;
         let contestant = Contestant::new(&self.name, address).of(process).in_directory(directory);
-        Ok(contestant.with_tool(if self.kind == Kind::McpProxy { mcp_proxy::TOOL } else { echo::TOOL }))
+        let renames = self.kind == Kind::McpProxy;
+        Ok(if renames { contestant.with_tool(mcp_proxy::TOOL).with_path(mcp_proxy::PATH) } else { contestant })
     }
 }
 
