@@ -11,6 +11,8 @@ use mcp_load::{LEGACY, Method, Phase, PlanSpec, Trust, Watch, Weighted};
 /// Load for an MCP server over Streamable HTTP. Every answer is checked.
 ///
 /// Exit code: 0 if there was a call and no failure, 1 if not, 2 for wrong arguments.
+///
+/// SIGINT or SIGTERM ends the run within a second, with its report; the second one at once, without.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-load")]
 pub(crate) struct Arguments {

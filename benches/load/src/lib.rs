@@ -4,11 +4,15 @@
 //!
 //! ```no_run
 //! use mcp_load::{Phase, PlanSpec, run};
+//! use std::ops::ControlFlow;
 //! use std::time::Duration;
 //!
 //! let mut spec = PlanSpec::new("http://127.0.0.1:8080/mcp");
 //! spec.phases = vec![Phase { sessions: 32, length: Duration::from_secs(5), rate: Some(1_000) }];
-//! let report = run(&spec.build()?, |progress| eprintln!("{progress}"))?;
+//! let report = run(&spec.build()?, |progress| {
+//!     eprintln!("{progress}");
+//!     ControlFlow::Continue(()) // or Break, to have the report at once
+//! })?;
 //! assert!(report.is_clean());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

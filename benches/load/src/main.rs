@@ -1,10 +1,12 @@
 //! `mcp-load`: a plan from the command line, a table on the standard output.
 
 mod arguments;
+mod interrupt;
 
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -12,6 +14,7 @@ use mcp_load::{Fault, Progress, run};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::arguments::Arguments;
+use crate::interrupt::Interrupt;
 
 const WRONG_ARGUMENTS: u8 = 2;
 
@@ -40,10 +43,12 @@ fn load(arguments: &Arguments) -> Result<bool, Refused> {
         tell("WARNING: --insecure: no certificate is verified, anybody can pose as the server");
     }
     raise_open_files();
+    let interrupt = Interrupt::listen().map_err(|error| failed(error.into()))?;
     let progress = |progress: &Progress| {
         if !arguments.quiet {
             tell(&progress.to_string());
         }
+        if interrupt.has_come() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let report = run(&plan, progress).map_err(|fault| {
         let is_wrong = matches!(fault, Fault::Address { .. } | Fault::Tls(_));

@@ -46,10 +46,10 @@ impl Pacer {
         due(number.ok()?)
     }
 
-    /// Calls of `phase` that were due and that no session was free to make.
-    pub(crate) fn unsent(&self, schedule: &Schedule, phase: usize) -> u64 {
+    /// Calls of `phase` that were due before `end` and that no session was free to make.
+    pub(crate) fn unsent(&self, schedule: &Schedule, phase: usize, end: Duration) -> u64 {
         let sent = self.next.get(phase).map_or(0, |next| next.load(Ordering::Relaxed));
-        schedule.due_count(phase).saturating_sub(sent)
+        schedule.due_count(phase, end).saturating_sub(sent)
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
             time = if is_stalled { Duration::from_secs(2) } else { sent + MS };
             recorder.record(time - at);
         }
-        (recorder, pacer.unsent(schedule, 0))
+        (recorder, pacer.unsent(schedule, 0, schedule.end()))
     }
 
     #[test]

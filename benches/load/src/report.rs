@@ -50,7 +50,7 @@ pub struct Report {
 pub struct Part {
     /// Sessions that the plan wanted at the end of it; over the run, the most.
     pub sessions: u32,
-    /// How long it was. Shorter than planned if all calls were made before.
+    /// How long it was. Shorter than planned if all calls were made before, or the run was stopped.
     pub seconds: f64,
     /// The rate of an open loop.
     pub rate_per_second: Option<u32>,
@@ -58,7 +58,7 @@ pub struct Part {
     pub calls: u64,
     /// Those of them that failed. Their latencies are in no figure.
     pub calls_failed: u64,
-    /// Calls of an open loop that were due, but no session was free to send them before the end.
+    /// Calls of an open loop that were due, but no session was free to send them before the run ended.
     pub calls_unsent: u64,
     /// Calls that ended well, per second.
     pub calls_per_second: f64,
@@ -154,7 +154,7 @@ fn total(observer: &Observer<'_>, tally: &Tally) -> Part {
     let (schedule, pacer) = (&observer.run.plan.schedule, &observer.run.pacer);
     let mut part = Part::new(&all, observer.end.as_secs_f64());
     part.sessions = schedule.phases().map(|phase| phase.sessions).max().unwrap_or(0);
-    part.calls_unsent = (0..schedule.phases().len()).map(|index| pacer.unsent(schedule, index)).sum();
+    part.calls_unsent = (0..schedule.phases().len()).map(|index| pacer.unsent(schedule, index, observer.end)).sum();
     part
 }
 
@@ -165,7 +165,7 @@ fn phase(observer: &Observer<'_>, index: usize, calls: &Calls) -> Part {
     if let Some(phase) = schedule.phases().nth(index) {
         (part.sessions, part.rate_per_second) = (phase.sessions, phase.rate);
     }
-    part.calls_unsent = observer.run.pacer.unsent(schedule, index);
+    part.calls_unsent = observer.run.pacer.unsent(schedule, index, observer.end);
     part
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -54,10 +55,13 @@ const LEAD: Duration = Duration::from_millis(10);
 /// Carries `plan` out on threads of its own, and tells `progress` once a second. Returns when all sessions have ended, which
 /// is at most the plan's timeout, twice, after its last phase.
 ///
+/// If `progress` breaks, all connections are closed and the report is of what was there until then. Sessions are not ended;
+/// calls that were out count nowhere.
+///
 /// # Errors
 ///
 /// [`Fault`] if the run could not begin, or broke off. What a server does wrong is in the report.
-pub fn run(plan: &Plan, mut progress: impl FnMut(&Progress)) -> Result<Report, Fault> {
+pub fn run(plan: &Plan, mut progress: impl FnMut(&Progress) -> ControlFlow<()>) -> Result<Report, Fault> {
     let dialer = dialer(plan)?;
     let threads = plan.spec.threads;
     let run = Arc::new(Run {
@@ -68,6 +72,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&Progress)) -> Result<Report, F
         salt: fastrand::u16(..),
         calling: AtomicUsize::new(threads),
         over: watch::Sender::new(false),
+        stopped: watch::Sender::new(false),
     });
     let tallies: Vec<_> = (0..threads).map(|_| Arc::new(Mutex::new(Tally::new(plan)))).collect();
     let (alive, ended) = sync_channel(0);
@@ -78,6 +83,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&Progress)) -> Result<Report, F
     drop(alive);
     let mut observer = Observer::new(&run, &tallies);
     watch_until_end(&mut observer, &ended, &mut progress);
+    run.stopped.send_replace(true);
     for (thread, worker) in workers.into_iter().enumerate() {
         let worked = worker.join().unwrap_or_else(|_| Err(io::Error::other("it panicked")));
         worked.map_err(|source| Fault::Thread { thread, source })?;
@@ -85,11 +91,15 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&Progress)) -> Result<Report, F
     Ok(observer.report())
 }
 
-fn watch_until_end(observer: &mut Observer<'_>, ended: &Receiver<()>, progress: &mut impl FnMut(&Progress)) {
+fn watch_until_end(
+    observer: &mut Observer<'_>,
+    ended: &Receiver<()>,
+    progress: &mut impl FnMut(&Progress) -> ControlFlow<()>,
+) {
     // Nothing is ever sent: each thread drops its sender when it ends.
     while ended.recv_timeout(observer.next_look()) == Err(RecvTimeoutError::Timeout) {
-        if let Some(seen) = observer.look() {
-            progress(&seen);
+        if observer.look().is_some_and(|seen| progress(&seen).is_break()) {
+            return;
         }
     }
 }

@@ -77,10 +77,11 @@ impl Schedule {
         (after < placed.phase.length).then(|| placed.from + after)
     }
 
-    /// How many calls are due in phase `index`; 0 for a closed loop.
-    pub(crate) fn due_count(&self, index: usize) -> u64 {
-        let Some(phase) = self.phases.get(index).map(|placed| placed.phase) else { return 0 };
-        let nanos = phase.length.as_nanos() * u128::from(phase.rate.unwrap_or(0));
+    /// How many calls are due in phase `index` before `end`; 0 for a closed loop.
+    pub(crate) fn due_count(&self, index: usize, end: Duration) -> u64 {
+        let Some(placed) = self.phases.get(index) else { return 0 };
+        let length = placed.end().min(end).saturating_sub(placed.from);
+        let nanos = length.as_nanos() * u128::from(placed.phase.rate.unwrap_or(0));
         u64::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(u64::MAX)
     }
 
@@ -176,12 +177,14 @@ mod tests {
         let schedule = Schedule::new(&[phase(1, 1, None), phase(1, 1, Some(4))], false);
         let due: Vec<_> = (0..5).map(|number| schedule.due(1, number).map(|due| due.as_millis())).collect();
         assert_eq!(due, [Some(1000), Some(1250), Some(1500), Some(1750), None]);
-        assert_eq!((schedule.due_count(0), schedule.due_count(1)), (0, 4));
+        assert_eq!((schedule.due_count(0, schedule.end()), schedule.due_count(1, schedule.end())), (0, 4));
+        // A run that was stopped had less that was due.
+        assert_eq!(schedule.due_count(1, Duration::from_millis(1_300)), 2);
     }
 
     #[test]
     fn a_rate_of_nothing_is_never_due() {
         let schedule = Schedule::new(&[phase(1, 1, Some(0))], false);
-        assert_eq!((schedule.due(0, 0), schedule.due_count(0)), (None, 0));
+        assert_eq!((schedule.due(0, 0), schedule.due_count(0, schedule.end())), (None, 0));
     }
 }

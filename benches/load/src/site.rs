@@ -32,6 +32,8 @@ pub(crate) struct Run {
     pub(crate) calling: AtomicUsize,
     /// Whether the idle streams may end.
     pub(crate) over: watch::Sender<bool>,
+    /// Whether all sessions are to be left as they are.
+    pub(crate) stopped: watch::Sender<bool>,
 }
 
 /// One thread's part of a run.
@@ -51,6 +53,12 @@ impl Run {
     /// Since the start; nothing before it.
     pub(crate) fn time(&self) -> Duration {
         now().saturating_duration_since(self.start)
+    }
+
+    /// Waits until the run is stopped, which may be never.
+    pub(crate) async fn until_stopped(&self) {
+        // Its sender is here, so there is no error.
+        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn work(run: Arc<Run>, tally: Arc<Mutex<Tally>>, thread: usize) -> io
         tokio::select! {
             error = site.alarm.ring() => Err(error),
             () = sessions(&site, thread) => Ok(()),
+            () = site.run.until_stopped() => Ok(()),
         }
     })
 }

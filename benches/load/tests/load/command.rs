@@ -1,7 +1,9 @@
 //! The program: its output, its files and its exit codes.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::harness::liar::{Liar, Said, echo, say, status};
@@ -34,6 +36,27 @@ fn a_failure_exits_with_1_and_is_named() {
     let output = load(&[&liar.url, "--calls", "5"]);
     assert_code(&output, 1);
     assert!(String::from_utf8(output.stdout).unwrap().contains("FAILED in call: status_503 1"));
+}
+
+#[test]
+fn an_interrupted_run_reports_what_was_there_until_then() {
+    let server = Server::start(Habits::default());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-load"));
+    command.args([&server.url, "--seconds", "600", "--rate", "100"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut load = command.spawn().unwrap();
+    // The first line of progress: by then there were calls.
+    let mut progress = BufReader::new(load.stderr.take().unwrap());
+    progress.read_line(&mut String::new()).unwrap();
+    rustix::process::kill_process(Pid::from_child(&load), Signal::INT).unwrap();
+    std::io::copy(&mut progress, &mut std::io::sink()).unwrap();
+    let output = load.wait_with_output().unwrap();
+    assert_code(&output, 0);
+    let table = String::from_utf8(output.stdout).unwrap();
+    let total: Vec<&str> = table.lines().find(|line| line.starts_with("total")).unwrap().split_whitespace().collect();
+    let number = |index: usize| total[index].parse::<f64>().unwrap();
+    assert!(number(2) < 60.0 && number(3) >= 50.0, "{table}");
+    // What was still to come was not left out for want of a free session.
+    assert!(number(5) < 100.0, "{table}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use mcp_load::{Failure, STATELESS, Trust};
@@ -127,6 +128,7 @@ fn a_stream_that_breaks_is_counted_and_opened_again() {
             server.end_sessions();
             has_cut = true;
         }
+        ControlFlow::Continue(())
     })
     .unwrap();
     assert!(has_cut);

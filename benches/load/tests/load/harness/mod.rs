@@ -4,6 +4,7 @@ pub(crate) mod liar;
 pub(crate) mod server;
 
 use std::num::NonZeroU32;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use mcp_load::{Phase, PlanSpec, Report, Weighted, run};
@@ -29,7 +30,7 @@ pub(crate) fn sizes() -> Weighted<usize> {
 
 /// The report of a run.
 pub(crate) fn report(spec: PlanSpec) -> Report {
-    run(&spec.build().unwrap(), |_| {}).unwrap()
+    run(&spec.build().unwrap(), |_| ControlFlow::Continue(())).unwrap()
 }
 
 /// The report of a run in which all went well.
