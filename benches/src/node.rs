@@ -32,11 +32,20 @@ impl Node {
     ///
     /// If it cannot listen.
     pub fn start() -> Result<Self, Fault> {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// The same, where it is expected.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot listen at `address`.
+    pub fn start_at(address: SocketAddr) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _inside = runtime.enter();
             let socket = TcpSocket::new_v4()?;
-            socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+            socket.bind(address)?;
             socket.listen(BACKLOG)?
         };
         let address = listener.local_addr()?;

@@ -1,9 +1,10 @@
-//! So many MCP sessions at once, each with a connection of its own: opened, held while calls flow, and let go; then all at
-//! once.
+//! So many MCP sessions at once, each with a connection of its own, or with an open stream: opened, held while calls flow,
+//! and let go; then all at once.
 //!
 //! `cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches -p mcp-load && target/release/crowd`
 //!
-//! A process may hold a bounded number of files, so there are several guards on one port, and several generators.
+//! A process may hold a bounded number of files, so there are several guards on one port, and several generators; for
+//! streams, which have a connection to the node each, several nodes too.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
@@ -23,9 +24,12 @@ struct Arguments {
     /// Sessions in all
     #[arg(long, default_value_t = 100_000)]
     sessions: u32,
-    /// Sessions of one process, guard or generator, below its limit of open files
-    #[arg(long, default_value_t = 12_500)]
-    per_process: u32,
+    /// Sessions of one process, guard or generator, below its limit of open files; default: 16700, with streams 9000
+    #[arg(long)]
+    per_process: Option<u32>,
+    /// Each session holds an open stream, and a few others call
+    #[arg(long, conflicts_with = "spike")]
+    streams: bool,
     /// Seconds in which they are opened
     #[arg(long, default_value_t = 120)]
     open_seconds: u32,
@@ -38,15 +42,32 @@ struct Arguments {
     /// Calls a second meanwhile, over all of them
     #[arg(long, default_value_t = 3_000)]
     rate: u32,
+    /// Be a node, and measure nothing
+    #[arg(long)]
+    node: Option<SocketAddr>,
 }
+
+/// Sessions of a process that call while the others listen.
+const CALLERS: u32 = 4;
 
 fn main() -> Result<(), Fault> {
     let arguments = Arguments::parse();
+    if let Some(address) = arguments.node {
+        Node::start_at(address)?;
+        loop {
+            std::thread::park();
+        }
+    }
     let folder = tempfile::tempdir()?;
-    let node = Node::start()?.address();
     let address = free_address()?;
-    let processes = arguments.sessions.div_ceil(arguments.per_process);
-    let guards = (0..processes).map(|number| guard(number, folder.path(), address, node));
+    let per_process = arguments.per_process.unwrap_or(if arguments.streams { 9_000 } else { 16_700 });
+    let processes = arguments.sessions.div_ceil(per_process);
+    let nodes = (0..if arguments.streams { processes } else { 1 }).map(|_| node());
+    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+    // A stream has one to itself.
+    let connections = if arguments.streams { per_process } else { 256 };
+    let of_nodes = nodes.iter().map(|(_, address)| (*address, connections)).cycle();
+    let guards = (0..processes).zip(of_nodes).map(|(number, node)| guard(number, folder.path(), address, node));
     let guards = guards.collect::<Result<Vec<_>, _>>()?;
     println!("{processes} guards on one port, {} MiB at rest (PSS)", mib(&guards));
     let Arguments { open_seconds, hold_seconds, rate, .. } = arguments;
@@ -57,8 +78,15 @@ fn main() -> Result<(), Fault> {
         "--ramp --phase {share}:{open_seconds}:0 --phase {share}:{hold_seconds}:{rate} --phase 0:{open_seconds}:0"
     );
     let at_once = format!("--phase {share}:{open_seconds}:0 --phase {share}:{hold_seconds}:{rate} --phase 0:5:0");
-    let plans = [("slowly", slowly), ("at once", at_once)];
-    for (name, phases) in plans.into_iter().take(if arguments.spike { 2 } else { 1 }) {
+    let listening = format!(
+        "--streams {share} --phase {CALLERS}:{open_seconds}:0 --phase {CALLERS}:{hold_seconds}:{rate} --phase 0:1:0"
+    );
+    let plans = match arguments {
+        Arguments { streams: true, .. } => vec![("with streams", listening)],
+        Arguments { spike: true, .. } => vec![("slowly", slowly), ("at once", at_once)],
+        Arguments { .. } => vec![("slowly", slowly)],
+    };
+    for (name, phases) in plans {
         say(format_args!("{share} sessions each, {name}"));
         let loads = (0..processes).map(|number| load(number, folder.path(), address, &phases));
         let mut loads = loads.collect::<Result<Vec<_>, _>>()?;
@@ -71,13 +99,22 @@ fn main() -> Result<(), Fault> {
     Ok(())
 }
 
-fn guard(number: u32, folder: &Path, address: SocketAddr, node: SocketAddr) -> Result<Process, Fault> {
+/// A node in a process of its own.
+fn node() -> Result<(Process, SocketAddr), Fault> {
+    let address = free_address()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    Ok((Process::start(command.args(["--node", &address.to_string()]), address)?, address))
+}
+
+/// `node` is whom it calls, and over how many connections at most.
+fn guard(number: u32, folder: &Path, address: SocketAddr, node: (SocketAddr, u32)) -> Result<Process, Fault> {
+    let (node, connections) = node;
     let (admin, file) = (free_address()?, folder.join(format!("guard-{number}.yaml")));
     let config = format!(
         "version: 1
 listeners: [{{address: \"{address}\", path: /mcp, share_port: true}}]
 admin: {{address: \"{admin}\"}}
-upstreams: [{{url: \"http://{node}/mcp\", connections: 256}}]
+upstreams: [{{url: \"http://{node}/mcp\", connections: {connections}}}]
 guard:
   limits: {{connections: 19000, connections_per_client: 19000, keep_alive: 10m}}
   rate_limits: []
@@ -92,8 +129,9 @@ telemetry: {{logs: {{level: warn}}}}
 fn load(number: u32, folder: &Path, address: SocketAddr, phases: &str) -> Result<Child, Fault> {
     let mut command = Command::new(beside("mcp-load")?);
     command.arg(format!("http://{address}/mcp")).args(phases.split(' ')).arg("--quiet");
-    // Each source address has some 28,000 ports.
-    command.args(["--source", &format!("127.0.0.{}", number + 2)]).arg("--json").arg(report(folder, number));
+    // Each source address has some 28,000 ports, of which Linux finds the second half only by a search through the first.
+    let sources = [2 * number + 2, 2 * number + 3].map(|last| format!("127.0.0.{last}"));
+    command.args(["--source", &sources.join(",")]).arg("--json").arg(report(folder, number));
     Ok(command.stdout(Stdio::null()).spawn()?)
 }
 
@@ -131,6 +169,7 @@ struct Report {
     total: Part,
     phases: Vec<Part>,
     sessions: Sessions,
+    streams: Streams,
     failures: serde_json::Value,
 }
 
@@ -156,13 +195,19 @@ struct Sessions {
     reconnects: u64,
 }
 
+#[derive(Deserialize)]
+struct Streams {
+    open_peak: u64,
+    broken: u64,
+}
+
 fn line(report: &str) -> Result<String, Fault> {
-    let Report { total, phases, sessions, failures } = serde_json::from_str(report)?;
+    let Report { total, phases, sessions, streams, failures } = serde_json::from_str(report)?;
     let Sessions { opened, open_peak, ended, reconnects } = sessions;
     let held = phases.get(1).ok_or("no second phase")?;
     let (p50, p99) = (held.latency_us.p50 / 1e3, held.latency_us.p99 / 1e3);
     Ok(format!(
-        "{opened} opened, {open_peak} open at a time, {ended} ended, {reconnects} reconnects; {} calls, {} failed, {} unsent, p50 {p50:.1} ms, p99 {p99:.1} ms; failures {failures}",
-        total.calls, total.calls_failed, total.calls_unsent
+        "{opened} opened, {open_peak} open at a time, {ended} ended, {reconnects} reconnects; {} streams at a time, {} broken; {} calls, {} failed, {} unsent, p50 {p50:.1} ms, p99 {p99:.1} ms; failures {failures}",
+        streams.open_peak, streams.broken, total.calls, total.calls_failed, total.calls_unsent
     ))
 }
