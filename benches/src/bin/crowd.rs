@@ -24,7 +24,7 @@ struct Arguments {
     /// Sessions in all
     #[arg(long, default_value_t = 100_000)]
     sessions: u32,
-    /// Sessions of one process, guard or generator, below its limit of open files; default: 16700, with streams 9000
+    /// Sessions of one process, guard or generator, below its limit of open files; default: 16700, with streams 6200
     #[arg(long)]
     per_process: Option<u32>,
     /// Each session holds an open stream, and a few others call
@@ -60,7 +60,7 @@ fn main() -> Result<(), Fault> {
     }
     let folder = tempfile::tempdir()?;
     let address = free_address()?;
-    let per_process = arguments.per_process.unwrap_or(if arguments.streams { 9_000 } else { 16_700 });
+    let per_process = arguments.per_process.unwrap_or(if arguments.streams { 6_200 } else { 16_700 });
     let processes = arguments.sessions.div_ceil(per_process);
     let nodes = (0..if arguments.streams { processes } else { 1 }).map(|_| node());
     let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
@@ -86,9 +86,9 @@ fn main() -> Result<(), Fault> {
         Arguments { spike: true, .. } => vec![("slowly", slowly), ("at once", at_once)],
         Arguments { .. } => vec![("slowly", slowly)],
     };
-    for (name, phases) in plans {
+    for (plan, (name, phases)) in plans.into_iter().enumerate() {
         say(format_args!("{share} sessions each, {name}"));
-        let loads = (0..processes).map(|number| load(number, folder.path(), address, &phases));
+        let loads = (0..processes).map(|number| load(number, folder.path(), address, (plan, &phases)));
         let mut loads = loads.collect::<Result<Vec<_>, _>>()?;
         let most = watch(&mut loads, &guards)?;
         println!("\n{name}: the guards held {most} MiB at most, and {} MiB after it", mib(&guards));
@@ -126,11 +126,12 @@ telemetry: {{logs: {{level: warn}}}}
     Process::start(Command::new(beside("mcp-guard")?).arg("run").arg("-c").arg(file), admin)
 }
 
-fn load(number: u32, folder: &Path, address: SocketAddr, phases: &str) -> Result<Child, Fault> {
+fn load(number: u32, folder: &Path, address: SocketAddr, (plan, phases): (usize, &str)) -> Result<Child, Fault> {
     let mut command = Command::new(beside("mcp-load")?);
     command.arg(format!("http://{address}/mcp")).args(phases.split(' ')).arg("--quiet");
-    // Each source address has some 28,000 ports, of which Linux finds the second half only by a search through the first.
-    let sources = [2 * number + 2, 2 * number + 3].map(|last| format!("127.0.0.{last}"));
+    // Each source address has some 28,000 ports, of which Linux finds the second half only by a search through the first;
+    // and those of an earlier plan are not free for a minute.
+    let sources = [2 * number + 2, 2 * number + 3].map(|last| format!("127.0.{plan}.{last}"));
     command.args(["--source", &sources.join(",")]).arg("--json").arg(report(folder, number));
     Ok(command.stdout(Stdio::null()).spawn()?)
 }

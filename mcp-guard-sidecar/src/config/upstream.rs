@@ -81,8 +81,9 @@ struct UpstreamSpec {
     /// Which known quirks the node has.
     #[serde(default)]
     profile: Profile,
-    /// Most connections to the node for calls at once; streams that only listen may have as many again. Has no meaning
-    /// beside `command`.
+    /// Most connections to the node for calls at once; streams that only listen may have as many again. Where all are in
+    /// use, a request waits for one as long as `timeouts.connect`, anything else as long as `timeouts.first_byte`. Has no
+    /// meaning beside `command`.
     #[serde(default = "connections")]
     connections: NonZeroUsize,
     /// How long its steps may take.

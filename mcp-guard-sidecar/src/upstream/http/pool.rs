@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mcp_guard::middleware::clock;
 
 use super::connection::Connection;
-use super::slots::{Slot, Slots};
+use super::slots::{Slot, Slots, Waiting};
 
 /// All pools of a node, and the places that they share.
 #[derive(Debug)]
@@ -44,6 +44,11 @@ impl Pools {
             // Each round drops a connection, and idle ones are bounded by the places.
             self.drop_oldest_idle()?;
         }
+    }
+
+    /// Somebody who waits for a connection, or a place for one, that serves calls.
+    pub(super) fn wait_for_call(&self) -> Waiting {
+        self.calls.wait()
     }
 
     /// A place for a connection that serves a stream that only listens.
@@ -110,6 +115,8 @@ impl Pool {
             idle.pop_front();
         }
         idle.push_back(Idle { connection, since: now });
+        drop(idle);
+        self.pools.calls.tell();
     }
 
     /// The last used one of those that seem to be open.

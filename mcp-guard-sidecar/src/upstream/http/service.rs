@@ -11,7 +11,7 @@ use mcp_guard::call::{Call, Kind, Method};
 use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError, clock, frame_whole};
 use mcp_guard::refusal::{Reason, Refusal};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::body::PooledBody;
 use super::connection::{Connection, SendError};
@@ -76,13 +76,13 @@ impl HttpUpstream {
         let McpRequest { head, body, call, now, deadline, .. } = request;
         // Where there is a deadline, the guard keeps it.
         let limit = deadline.is_none().then_some(options.first_byte_timeout);
-        let purpose = Purpose::of(&call);
+        let (purpose, patience) = (Purpose::of(&call), now + self.patience(&call));
         let mut head = Arc::unwrap_or_clone(head);
         // Nothing for the node, and wanted back with what was not sent.
         let extensions = std::mem::take(&mut head.extensions);
         let head = self.outgoing(head, body.len());
         loop {
-            let (mut connection, is_kept) = match self.connection(purpose, now).await {
+            let (mut connection, is_kept) = match self.connection(purpose, now, patience).await {
                 Ok(connection) => connection,
                 Err(UpstreamError::Unavailable(detail)) => return Err(unsent(detail, head, extensions, body, call)),
                 Err(error) => return Err(error),
@@ -112,20 +112,44 @@ impl HttpUpstream {
         head
     }
 
+    /// How long a message waits for a connection where all are in use. A request has waited in the queue already;
+    /// nothing else has, and of it there may be as much at once as there are clients.
+    fn patience(&self, call: &Call) -> Duration {
+        let options = &self.0.shared.options;
+        if call.is_request() { options.connect_timeout } else { options.first_byte_timeout }
+    }
+
     /// A connection with a place of its kind, and whether it was kept from an earlier call.
-    async fn connection(&self, purpose: Purpose, now: Instant) -> Result<(Connection, bool), UpstreamError> {
+    async fn connection(
+        &self,
+        purpose: Purpose,
+        now: Instant,
+        patience: Instant,
+    ) -> Result<(Connection, bool), UpstreamError> {
+        let Local { shared, pool } = &*self.0;
         let own_place = match purpose {
             Purpose::Call => None,
-            Purpose::Listening => Some(self.0.shared.pools.place_for_stream().ok_or_else(|| self.full(purpose))?),
+            Purpose::Listening => Some(shared.pools.place_for_stream().ok_or_else(|| self.full(purpose))?),
         };
-        if let Some(mut connection) = self.0.pool.take(now).await {
+        if let Some(mut connection) = pool.take(now).await {
             if let Some(place) = own_place {
                 connection.slot = place;
             }
             return Ok((connection, true));
         }
-        let place = own_place.or_else(|| self.0.shared.pools.place_for_call()).ok_or_else(|| self.full(purpose))?;
-        Ok((self.connect(place).await?, false))
+        if let Some(place) = own_place.or_else(|| shared.pools.place_for_call()) {
+            return Ok((self.connect(place).await?, false));
+        }
+        let waiting = shared.pools.wait_for_call();
+        loop {
+            if let Some(connection) = pool.take(now).await {
+                return Ok((connection, true));
+            }
+            if let Some(place) = shared.pools.place_for_call() {
+                return Ok((self.connect(place).await?, false));
+            }
+            timeout_at(patience.into(), waiting.freed()).await.map_err(|_| self.full(purpose))?;
+        }
     }
 
     /// The refusal at a bound of the guard's own, which says nothing about the node.

@@ -168,9 +168,12 @@ async fn idle_connections_of_one_core_make_room_for_calls_of_another() {
 }
 
 #[tokio::test]
-async fn a_call_is_refused_while_all_connections_are_busy_and_not_after() {
+async fn a_call_is_refused_if_all_connections_stay_busy_and_not_after() {
     let node = Node::start().await;
-    let upstream = node.upstream(|options| options.connections_max = 1);
+    let upstream = node.upstream(|options| {
+        options.connections_max = 1;
+        options.connect_timeout = Duration::from_millis(20);
+    });
     let busy = tokio::spawn({
         let upstream = upstream.clone();
         async move { ask(&upstream, "hold").await }
@@ -180,6 +183,44 @@ async fn a_call_is_refused_while_all_connections_are_busy_and_not_after() {
     node.shared.gate.add_permits(1);
     busy.await.unwrap().unwrap();
     ask(&upstream.another_pool(), "").await.unwrap();
+}
+
+#[tokio::test]
+async fn those_who_find_all_connections_busy_wait_for_one_and_all_get_it() {
+    let node = Node::start().await;
+    let upstream = node.upstream(|options| options.connections_max = 2);
+    let both = [upstream.clone(), upstream.another_pool()];
+    let calls: Vec<_> = both
+        .iter()
+        .cycle()
+        .take(40)
+        .cloned()
+        .map(|upstream| async move { ask(&upstream, "hold").await })
+        .map(tokio::spawn)
+        .collect();
+    node.arrived(2).await;
+    node.shared.gate.add_permits(40);
+    for call in calls {
+        assert_eq!(timeout(PATIENCE, call).await.unwrap().unwrap().unwrap(), "{}");
+    }
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_leaves_the_connection_to_the_next() {
+    let node = Node::start().await;
+    let upstream = node.upstream(|options| options.connections_max = 1);
+    let ask_for = |body: &'static str| {
+        let upstream = upstream.clone();
+        tokio::spawn(async move { ask(&upstream, body).await })
+    };
+    let busy = ask_for("hold");
+    node.arrived(1).await;
+    let end = send(&upstream, call(Kind::End, ""), &[], "");
+    assert!(timeout(Duration::from_millis(20), end).await.is_err());
+    let next = ask_for("");
+    node.shared.gate.add_permits(1);
+    busy.await.unwrap().unwrap();
+    timeout(PATIENCE, next).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]
