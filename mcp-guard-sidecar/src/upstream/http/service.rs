@@ -127,28 +127,30 @@ impl HttpUpstream {
         patience: Instant,
     ) -> Result<(Connection, bool), UpstreamError> {
         let Local { shared, pool } = &*self.0;
-        let own_place = match purpose {
+        let mut own_place = match purpose {
             Purpose::Call => None,
             Purpose::Listening => Some(shared.pools.place_for_stream().ok_or_else(|| self.full(purpose))?),
         };
-        if let Some(mut connection) = pool.take(now).await {
-            if let Some(place) = own_place {
-                connection.slot = place;
-            }
-            return Ok((connection, true));
-        }
-        if let Some(place) = own_place.or_else(|| shared.pools.place_for_call()) {
-            return Ok((self.connect(place).await?, false));
-        }
-        let waiting = shared.pools.wait_for_call();
+        let mut waiting = None;
         loop {
-            if let Some(connection) = pool.take(now).await {
+            if let Some(mut connection) = pool.take(now).await {
+                if let Some(place) = own_place {
+                    connection.slot = place;
+                }
                 return Ok((connection, true));
             }
-            if let Some(place) = shared.pools.place_for_call() {
+            if let Some(place) = own_place.take().or_else(|| shared.pools.place_for_call()) {
+                // The next one need not wait until this one is connected.
+                drop(waiting);
                 return Ok((self.connect(place).await?, false));
             }
-            timeout_at(patience.into(), waiting.freed()).await.map_err(|_| self.full(purpose))?;
+            match &waiting {
+                // A place may have come free before anybody waited for it.
+                None => waiting = Some(shared.pools.wait_for_call()),
+                Some(waiting) => {
+                    timeout_at(patience.into(), waiting.freed()).await.map_err(|_| self.full(purpose))?;
+                }
+            }
         }
     }
 

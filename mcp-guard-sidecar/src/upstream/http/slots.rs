@@ -37,7 +37,7 @@ impl Slots {
 
     /// Somebody who waits from now on. He has to look for a place once more before he waits for one to come free.
     pub(super) fn wait(self: &Arc<Self>) -> Waiting {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         Waiting(Arc::clone(self))
     }
@@ -46,7 +46,7 @@ impl Slots {
     pub(super) fn tell(&self) {
         // Who waits says so before he looks, and this is told after what he looks for is there: one sees the other.
         fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) > 0 {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
             self.freed.notify_one();
         }
     }
@@ -66,7 +66,7 @@ impl Waiting {
 /// Several places may come free before anybody looks, and be told of once: so who goes lets the next one look.
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
         self.0.tell();
     }
 }
