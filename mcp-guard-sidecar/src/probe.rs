@@ -10,7 +10,7 @@ use pingora::services::background::BackgroundService;
 use tokio::net::TcpStream;
 
 use crate::health::Health;
-use crate::upstream::stdio::{Health as ChildHealth, Stdio};
+use crate::upstream::sessions::{Health as Vitality, SessionNode};
 
 /// How a node is asked.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub enum Probe {
         /// How long it may take.
         timeout: Duration,
     },
-    /// Whether its children start and live.
-    Children(Stdio),
+    /// Whether it opens sessions, and answers in them.
+    Session(SessionNode),
 }
 
 impl Probe {
@@ -36,9 +36,9 @@ impl Probe {
                     Err(_) => Err(format!("no connection within {timeout:?}")),
                 }
             }
-            Self::Children(stdio) => match stdio.probe().await {
-                ChildHealth::Alive | ChildHealth::Unknown => Ok(()),
-                ChildHealth::Failing => Err("its program does not start".into()),
+            Self::Session(node) => match node.probe().await {
+                Vitality::Alive | Vitality::Unknown => Ok(()),
+                Vitality::Failing => Err("it does not open a session, or does not answer in one".into()),
             },
         }
     }

@@ -17,7 +17,7 @@ use crate::admin::Admin;
 use crate::admin_app::AdminApp;
 use crate::admission::Connections;
 use crate::cli::complain;
-use crate::config::{Config, Target, Upstream};
+use crate::config::{Config, NodeUrl, Target, Upstream};
 use crate::connection::GuardApp;
 use crate::drain::Drain;
 use crate::health::Health;
@@ -30,7 +30,9 @@ use crate::stack;
 use crate::telemetry::{self, TelemetryError};
 use crate::upstream::from_config;
 use crate::upstream::http::HttpUpstream;
-use crate::upstream::stdio::Stdio;
+use crate::upstream::sessions::SessionNode;
+use crate::upstream::socket::{self, SocketAddress};
+use crate::upstream::{sse, stdio, web_socket};
 
 /// Why the guard could not start.
 #[derive(Debug, Error)]
@@ -139,22 +141,36 @@ impl Guard<'_> {
     /// Adds the services for `upstream`, and says what has to be done at the end.
     fn serve_upstream(&mut self, upstream: &Upstream, health: Arc<Health>) -> Result<Finish, RunError> {
         let interval = upstream.health.interval();
+        let config = self.config;
+        let sessions = || from_config::sessions(config, upstream);
         let (probe, finish) = match &upstream.target {
-            Target::Http(url) => {
-                let node = HttpUpstream::new(from_config::http(upstream, url.uri()))?;
+            Target::Url(NodeUrl::Http(uri)) => {
+                let node = HttpUpstream::new(from_config::http(upstream, uri))?;
                 self.serve(|| node.another_pool())?;
-                let (authority, timeout) = (from_config::authority(url.uri()), upstream.health.timeout());
+                let (authority, timeout) = (from_config::authority(uri), upstream.health.timeout());
                 (Probe::Connect { authority, timeout }, host::nothing_to_finish())
             }
+            Target::Url(NodeUrl::Tcp(authority)) => {
+                self.serve_sessions(socket::node(SocketAddress::Tcp(authority.clone()), sessions()))?
+            }
+            Target::Url(NodeUrl::Unix(path)) => {
+                self.serve_sessions(socket::node(SocketAddress::Unix(path.clone()), sessions()))?
+            }
+            Target::Url(NodeUrl::Sse(uri)) => self.serve_sessions(sse::node(uri.clone(), sessions()))?,
+            Target::Url(NodeUrl::WebSocket(uri)) => self.serve_sessions(web_socket::node(uri.clone(), sessions()))?,
             Target::Stdio { command, process } => {
-                let node = Stdio::new(from_config::stdio(self.config, upstream, command, process));
-                self.serve(|| node.clone())?;
-                (Probe::Children(node.clone()), end_children(node))
+                let sessions = from_config::children(config, upstream, process);
+                self.serve_sessions(stdio::node(from_config::stdio(config, command, process), sessions))?
             }
         };
         let prober = Prober::new(probe, interval, health, self.layer.clone());
         self.server.add_service(background_service("health", prober));
         Ok(finish)
+    }
+
+    fn serve_sessions(&mut self, node: SessionNode) -> Result<(Probe, Finish), RunError> {
+        self.serve(|| node.clone())?;
+        Ok((Probe::Session(node.clone()), end_sessions(node)))
     }
 
     /// One service for each listener and core, with an upstream of its own.
@@ -173,7 +189,7 @@ impl Guard<'_> {
     }
 }
 
-fn end_children(node: Stdio) -> Finish {
+fn end_sessions(node: SessionNode) -> Finish {
     Box::new(move || {
         let node = node.clone();
         Box::pin(async move { node.shutdown().await })
@@ -194,7 +210,9 @@ fn claim(config: &Config) -> Result<Addresses, RunError> {
 /// How the node is called in metrics and logs: where it is, never with what credentials or arguments.
 fn node_name(upstream: &Upstream) -> String {
     match &upstream.target {
-        Target::Http(url) => from_config::authority(url.uri()),
+        Target::Url(NodeUrl::Http(uri) | NodeUrl::Sse(uri) | NodeUrl::WebSocket(uri)) => from_config::authority(uri),
+        Target::Url(NodeUrl::Tcp(authority)) => authority.clone(),
+        Target::Url(NodeUrl::Unix(path)) => path.display().to_string(),
         Target::Stdio { command, .. } => command.program().to_owned(),
     }
 }

@@ -50,7 +50,7 @@ fn run_refuses_a_bad_config_and_a_bad_command_line_with_2() {
     for (arguments, told) in [
         (&["run", "-c", file][..], "guard.yaml:1:10: version: 2 is no version"),
         (&["run"], "command line: upstreams: is missing"),
-        (&["run", "--upstream", "ws://node/"], "--upstream: upstreams[0].url: ws URLs"),
+        (&["run", "--upstream", "tcp://node"], "--upstream: upstreams[0].url: a tcp URL"),
         (&["run", "--listen", "localhost:1"], "\"localhost:1\" is not an address"),
         (&["run", "--upstream", "http://node/", "--", "node"], "cannot be used with"),
         (&["run", "-c", "/does/not/exist.yaml"], "/does/not/exist.yaml: cannot be read"),

@@ -121,7 +121,7 @@ fn advice(reason: Reason) -> &'static str {
             "2026-07-28: `Mcp-Method`, `Mcp-Name` or the version is missing or not what the body says; `data.header` names it."
         }
         Reason::UnsupportedVersion => {
-            "`data.supported` lists what is. A stdio node has sessions, so it has no 2026-07-28."
+            "`data.supported` lists what is. A node that is not called over `http` has sessions, so it has no 2026-07-28."
         }
         Reason::PayloadTooLarge => "Over `limits.body`; `data.limit` has the bytes.",
         Reason::UnsupportedMediaType => "A POST has `Content-Type: application/json`.",
@@ -151,19 +151,19 @@ fn advice_beyond_the_message(reason: Reason) -> &'static str {
             "Over `limits.connections` or `limits.connections_per_client`. Wait, or close some."
         }
         Reason::TooManySessions => {
-            "A stdio node has no place for another child (`process.children`, `limits.sessions`). Wait, or end sessions with DELETE."
+            "The node has no place for another child or connection (`process.children`, `connections`, `limits.sessions`). Wait, or end sessions with DELETE."
         }
         Reason::QueueFull => {
             "No room to wait in (`queue.waiting`), or a call with a better claim took it: wait as long as `Retry-After` \
-             says. Without that header: too many requests in flight in one session of a stdio node."
+             says. Without that header: too many requests in flight in one of the guard's own sessions."
         }
         Reason::QueueTimeout => "No place came free within `queue.max_wait`. Wait as long as `Retry-After` says.",
         Reason::BreakerOpen => {
             "The node, or this tool, failed too often. `Retry-After` says when the next call may try it."
         }
         Reason::UpstreamUnavailable => {
-            "Nothing was sent (no connection, all of them in use, a child that does not start or read), or a child died before it \
-             answered `initialize` and nothing is left of it. Safe to send again."
+            "Nothing was sent (no connection, all of them in use, a child that does not start, a session's node that does not read), or \
+             the node of a session ended before it answered `initialize` and nothing is left of it. Safe to send again."
         }
         Reason::UpstreamFailed => {
             "The connection or the child broke after something was sent, or the answer was too large: the call may have run."

@@ -153,13 +153,27 @@ impl Peer {
     ///
     /// If it does not listen.
     pub fn conformance_node(program: &str) -> Self {
+        Self::conformance_node_over(program, "--listen")
+    }
+
+    /// The same over another of its transports.
+    ///
+    /// # Panics
+    ///
+    /// If it does not listen.
+    pub fn conformance_node_over(program: &str, transport: &str) -> Self {
         let address = free_address();
-        Self::start(Command::new(program).args(["--listen", &address.to_string()]), address)
+        Self::start(Command::new(program).args([transport, &address.to_string()]), address)
     }
 
     /// The URL of its MCP endpoint.
     pub fn url(&self) -> String {
         format!("http://{}/mcp", self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 

@@ -1,4 +1,4 @@
-//! Speaks to a stdio upstream as the guard does: one HTTP request for each message, read before.
+//! Speaks to an upstream with sessions as the guard does: one HTTP request for each message, read before.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
@@ -11,22 +11,22 @@ use http_body_util::{BodyExt, Full};
 use mcp_guard::call::{Call, Kind, Method};
 use mcp_guard::middleware::{CallDeadline, UpstreamError};
 use mcp_guard::revision::Revision;
-use mcp_guard_sidecar::upstream::stdio::{Stdio, StdioBody};
+use mcp_guard_sidecar::upstream::sessions::{SessionBody, SessionNode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-/// A client of a stdio node.
+/// A client of a node.
 #[derive(Clone, Debug)]
 pub struct Client {
-    node: Stdio,
+    node: SessionNode,
 }
 
 /// What an answer was.
-pub type Reply = Result<Response<StdioBody>, UpstreamError>;
+pub type Reply = Result<Response<SessionBody>, UpstreamError>;
 
 impl Client {
     /// A client of `node`.
-    pub fn new(node: Stdio) -> Self {
+    pub fn new(node: SessionNode) -> Self {
         Self { node }
     }
 
@@ -110,12 +110,12 @@ pub fn call(session: Option<&str>, body: &str) -> Call {
 }
 
 /// The whole body.
-pub async fn bytes(response: Response<StdioBody>) -> Bytes {
+pub async fn bytes(response: Response<SessionBody>) -> Bytes {
     response.into_body().collect().await.expect("a body").to_bytes()
 }
 
 /// All messages of an answer, be it JSON or a stream.
-pub async fn messages(response: Response<StdioBody>) -> Vec<Value> {
+pub async fn messages(response: Response<SessionBody>) -> Vec<Value> {
     let is_stream = is_stream(&response);
     let bytes = bytes(response).await;
     if !is_stream {
@@ -126,14 +126,14 @@ pub async fn messages(response: Response<StdioBody>) -> Vec<Value> {
 }
 
 /// The next message of a stream; `None` at its end.
-pub async fn next(body: &mut StdioBody) -> Option<Value> {
+pub async fn next(body: &mut SessionBody) -> Option<Value> {
     let frame = body.frame().await?.expect("a frame").into_data().expect("data");
     let text = std::str::from_utf8(&frame).expect("UTF-8").to_owned();
     text.lines().find_map(|line| line.strip_prefix("data: ")).map(parse)
 }
 
 /// Whether an answer is a stream.
-pub fn is_stream(response: &Response<StdioBody>) -> bool {
+pub fn is_stream(response: &Response<SessionBody>) -> bool {
     response.headers().get("content-type").is_some_and(|value| value == "text/event-stream")
 }
 

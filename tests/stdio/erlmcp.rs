@@ -10,8 +10,8 @@ use crate::{node, reason};
 
 async fn erlmcp() -> (Client, String) {
     let (client, _) = node(|options| {
-        options.arguments = vec!["--erlmcp".into()];
-        options.profile = Profile::Erlmcp;
+        options.child.arguments = vec!["--erlmcp".into()];
+        options.sessions.profile = Profile::Erlmcp;
     });
     let session = client.open().await;
     (client, session)
@@ -70,7 +70,7 @@ async fn its_notifications_are_named_right_and_its_initialized_is_not_passed_on(
 /// Shows that the node of these tests is as weak as it says, so that the tests above can fail.
 #[tokio::test]
 async fn without_the_profile_the_node_dies() {
-    let (client, _) = node(|options| options.arguments = vec!["--erlmcp".into()]);
+    let (client, _) = node(|options| options.child.arguments = vec!["--erlmcp".into()]);
     let session = client.open().await;
     let reply = client.post(Some(&session), r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#).await;
     assert!(!matches!(reply, Ok(ref response) if !is_stream(response)), "{reply:?}");

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use mcp_guard::middleware::UpstreamError;
 use mcp_guard::refusal::Reason;
-use mcp_guard_sidecar::upstream::stdio::{Stdio, StdioOptions};
+use mcp_guard_sidecar::upstream::sessions::{SessionNode, SessionOptions};
+use mcp_guard_sidecar::upstream::stdio::{self, StdioOptions};
 use mcp_guard_tests::stdio::{Client, Reply};
 use tokio::time::{interval, timeout};
 
@@ -19,10 +20,22 @@ const NODE: &str = env!("CARGO_BIN_EXE_stdio-node");
 const HOST: &str = env!("CARGO_BIN_EXE_stdio-host");
 const DEADLINE: Duration = Duration::from_secs(20);
 
-fn node(change: impl FnOnce(&mut StdioOptions)) -> (Client, Stdio) {
-    let mut options = StdioOptions::new(NODE);
+/// How a node of a test is run, and its sessions are kept.
+struct Options {
+    child: StdioOptions,
+    sessions: SessionOptions,
+}
+
+impl Options {
+    fn new() -> Self {
+        Self { child: StdioOptions::new(NODE), sessions: SessionOptions::default() }
+    }
+}
+
+fn node(change: impl FnOnce(&mut Options)) -> (Client, SessionNode) {
+    let mut options = Options::new();
     change(&mut options);
-    let node = Stdio::new(options);
+    let node = stdio::node(options.child, options.sessions);
     (Client::new(node.clone()), node)
 }
 

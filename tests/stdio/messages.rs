@@ -121,7 +121,7 @@ async fn a_response_that_nobody_asked_for_is_refused_and_the_node_lives() {
 
 #[tokio::test]
 async fn an_id_in_flight_is_refused_also_when_its_client_gave_up() {
-    let (client, _node) = node(|options| options.first_byte = Duration::from_millis(100));
+    let (client, _node) = node(|options| options.sessions.first_byte = Duration::from_millis(100));
     let session = client.open().await;
     let reply = client.call(&session, &json!(7), "silent", json!({})).await;
     assert!(matches!(reply, Err(UpstreamError::TimedOut(_))), "{reply:?}");
@@ -132,7 +132,7 @@ async fn an_id_in_flight_is_refused_also_when_its_client_gave_up() {
 
 #[tokio::test]
 async fn a_deadline_takes_the_place_of_the_time_to_the_first_byte() {
-    let (client, _node) = node(|options| options.first_byte = Duration::from_millis(1));
+    let (client, _node) = node(|options| options.sessions.first_byte = Duration::from_millis(1));
     let session = client.open().await;
     let tool = |id: u8, name: &str| {
         let params = json!({"name": name, "arguments": {"n": 50}});
@@ -183,7 +183,7 @@ async fn a_cancelled_call_ends_with_nothing_said() {
 
 #[tokio::test]
 async fn a_node_that_does_not_read_makes_calls_give_up_and_nothing_grow() {
-    let (client, _node) = node(|options| options.first_byte = Duration::from_millis(200));
+    let (client, _node) = node(|options| options.sessions.first_byte = Duration::from_millis(200));
     let session = client.open().await;
     let large = "x".repeat(256 << 10);
     let mut calls = tokio::task::JoinSet::new();

@@ -10,13 +10,14 @@ use mcp_guard::call::Kind;
 use mcp_guard::middleware::{McpService, Node, UpstreamError};
 use mcp_guard::refusal::Reason;
 use mcp_guard::session::Profile;
-use mcp_guard_sidecar::upstream::stdio::{Health, StdioOptions};
+use mcp_guard_sidecar::upstream::sessions::{Health, SessionOptions};
+use mcp_guard_sidecar::upstream::stdio::{self, StdioOptions};
 use mcp_guard_tests::stdio::INITIALIZE;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use crate::{DEADLINE, HOST, NODE, node, reason, runs, until};
+use crate::{DEADLINE, HOST, NODE, Options, node, reason, runs, until};
 
 #[tokio::test]
 async fn a_crash_fails_the_calls_in_flight_and_the_next_session_works() {
@@ -34,7 +35,7 @@ async fn a_crash_fails_the_calls_in_flight_and_the_next_session_works() {
     assert_eq!(reason(client.call(&session, &json!(3), "echo", json!({})).await), Reason::SessionNotFound);
     let next = client.open().await;
     assert_eq!(client.tool(&next, "echo", json!({"text": "again"})).await, "again");
-    until("only the second child is left", || node.children() == 1 && node.sessions() == 1).await;
+    until("only the second child is left", || node.links() == 1 && node.sessions() == 1).await;
 }
 
 #[tokio::test]
@@ -84,7 +85,7 @@ async fn a_hundred_sessions_leave_no_child() {
         pids.push(client.tool(&session, "pid", json!({})).await);
         client.without_body(Kind::End, &session).await.unwrap();
     }
-    until("all children are gone", || node.children() == 0 && pids.iter().all(|pid| !runs(pid))).await;
+    until("all children are gone", || node.links() == 0 && pids.iter().all(|pid| !runs(pid))).await;
     assert_eq!(node.sessions(), 0);
 }
 
@@ -92,15 +93,15 @@ async fn a_hundred_sessions_leave_no_child() {
 async fn shutting_down_ends_children_that_ignore_being_told_and_what_they_started() {
     let (client, node) = node(|options| {
         // A signal that is ignored stays so across exec.
-        options.program = "sh".into();
-        options.arguments = ["-c", "trap '' TERM; \"$0\"; :", NODE].map(Into::into).into();
-        options.grace = Duration::from_millis(100);
+        options.child.program = "sh".into();
+        options.child.arguments = ["-c", "trap '' TERM; \"$0\"; :", NODE].map(Into::into).into();
+        options.child.grace = Duration::from_millis(100);
     });
     let session = client.open().await;
     let pid = client.tool(&session, "pid", json!({})).await;
     let grandchild = client.tool(&session, "grandchild", json!({})).await;
     timeout(DEADLINE, node.shutdown()).await.unwrap();
-    assert_eq!((node.children(), node.sessions()), (0, 0));
+    assert_eq!((node.links(), node.sessions()), (0, 0));
     until("all processes are gone", || !runs(&pid) && !runs(&grandchild)).await;
     assert_eq!(reason(client.post(None, INITIALIZE).await), Reason::Draining);
 }
@@ -134,8 +135,8 @@ fn no_child_outlives_its_runtime() {
 #[tokio::test]
 async fn the_launcher_limits_memory() {
     let (client, _node) = node(|options| {
-        options.launcher = Some(HOST.into());
-        options.memory = Some(64 << 20);
+        options.child.launcher = Some(HOST.into());
+        options.child.memory = Some(64 << 20);
     });
     let session = client.open().await;
     assert_eq!(client.tool(&session, "memory", json!({"n": 1 << 20})).await, (1 << 20).to_string());
@@ -147,41 +148,41 @@ async fn the_launcher_limits_memory() {
 async fn a_program_that_cannot_be_started_is_unavailable() {
     for launcher in [None, Some(HOST.into())] {
         let (client, node) = node(|options| {
-            options.program = "/no/such/program".into();
-            options.launcher = launcher;
+            options.child.program = "/no/such/program".into();
+            options.child.launcher = launcher;
         });
         let reply = client.post(None, INITIALIZE).await;
         assert!(matches!(reply, Err(UpstreamError::Unavailable(_))), "{reply:?}");
         assert_eq!(node.alive(), Health::Failing);
-        until("its place is free", || node.children() == 0).await;
+        until("its place is free", || node.links() == 0).await;
     }
 }
 
 #[tokio::test]
 async fn a_node_that_does_not_start_in_time_is_ended() {
     let (client, node) = node(|options| {
-        options.program = "sleep".into();
-        options.arguments = vec!["1000".into()];
-        options.start_timeout = Duration::from_millis(50);
+        options.child.program = "sleep".into();
+        options.child.arguments = vec!["1000".into()];
+        options.sessions.start_timeout = Duration::from_millis(50);
     });
     let reply = client.post(None, INITIALIZE).await;
     assert!(matches!(reply, Err(UpstreamError::TimedOut(_))), "{reply:?}");
-    until("the child is gone", || node.children() == 0).await;
+    until("the child is gone", || node.links() == 0).await;
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_during_initialize_leaves_no_child() {
     let (client, node) = node(|options| {
-        options.program = "sleep".into();
-        options.arguments = vec!["1000".into()];
+        options.child.program = "sleep".into();
+        options.child.arguments = vec!["1000".into()];
     });
     let opening = tokio::spawn({
         let client = client.clone();
         async move { client.post(None, INITIALIZE).await.map(|_| ()) }
     });
-    until("a child was started", || node.children() == 1).await;
+    until("a child was started", || node.links() == 1).await;
     opening.abort();
-    until("the child is gone", || node.children() == 0).await;
+    until("the child is gone", || node.links() == 0).await;
 }
 
 #[tokio::test]
@@ -198,34 +199,34 @@ async fn a_line_that_is_too_long_ends_the_session() {
     let session = client.open().await;
     let reply = client.call(&session, &json!(1), "long_line", json!({})).await;
     assert!(matches!(reply, Err(UpstreamError::Failed(_))), "{reply:?}");
-    until("the child is gone", || node.children() == 0).await;
+    until("the child is gone", || node.links() == 0).await;
 }
 
 #[tokio::test]
 async fn a_probe_finds_out_whether_the_program_serves_and_leaves_no_child() {
-    let erlmcp = |options: &mut StdioOptions| options.arguments = vec!["--erlmcp".into()];
+    let erlmcp = |options: &mut Options| options.child.arguments = vec!["--erlmcp".into()];
     let (_, node) = node(|_| ());
     assert_eq!(node.probe().await, Health::Alive);
-    until("the child is gone", || node.children() == 0).await;
+    until("the child is gone", || node.links() == 0).await;
     // This one answers ping with -32601.
     let (_, node) = crate::node(erlmcp);
     assert_eq!(node.probe().await, Health::Failing);
     let (_, node) = crate::node(|options| {
         erlmcp(options);
-        options.profile = Profile::Erlmcp;
+        options.sessions.profile = Profile::Erlmcp;
     });
     assert_eq!(node.probe().await, Health::Alive);
-    let (_, node) = crate::node(|options| options.program = "false".into());
+    let (_, node) = crate::node(|options| options.child.program = "false".into());
     assert_eq!(node.probe().await, Health::Failing);
-    until("the child is gone", || node.children() == 0).await;
+    until("the child is gone", || node.links() == 0).await;
 }
 
 /// A node that starts only as long as nothing lies at `flag`.
-fn breakable(flag: &std::path::Path) -> impl FnOnce(&mut StdioOptions) + use<> {
+fn breakable(flag: &std::path::Path) -> impl FnOnce(&mut Options) + use<> {
     let script = format!("test ! -e {} && exec {NODE}", flag.display());
     move |options| {
-        options.program = "sh".into();
-        options.arguments = ["-c".into(), script.into()].into();
+        options.child.program = "sh".into();
+        options.child.arguments = ["-c".into(), script.into()].into();
     }
 }
 
@@ -237,7 +238,7 @@ async fn a_node_that_nobody_has_heard_of_for_long_is_probed_again() {
         let _ = std::fs::remove_file(&flag);
         let (client, node) = node(|options| {
             breakable(&flag)(options);
-            options.speaks_for = speaks_for;
+            options.sessions.speaks_for = speaks_for;
         });
         client.open().await;
         std::fs::write(&flag, "").unwrap();
@@ -264,9 +265,10 @@ async fn the_ping_of_a_probe_has_a_limit_of_its_own() {
     // Answers `initialize`, and no more.
     let answer = r#"{"jsonrpc":"2.0","id":0,"result":{}}"#;
     let (_, node) = node(|options| {
-        options.program = "sh".into();
-        options.arguments = ["-c".into(), format!("read line; echo '{answer}'; exec cat >/dev/null").into()].into();
-        options.ping_timeout = Duration::from_millis(50);
+        options.child.program = "sh".into();
+        options.child.arguments =
+            ["-c".into(), format!("read line; echo '{answer}'; exec cat >/dev/null").into()].into();
+        options.sessions.ping_timeout = Duration::from_millis(50);
     });
     assert_eq!(timeout(Duration::from_secs(9), node.probe()).await.unwrap(), Health::Failing);
 }
@@ -274,13 +276,13 @@ async fn the_ping_of_a_probe_has_a_limit_of_its_own() {
 #[tokio::test]
 async fn a_probe_that_is_never_answered_does_not_hold_up_the_end() {
     // It reads, and says nothing but what it was told, which answers no request.
-    let node = mcp_guard_sidecar::upstream::stdio::Stdio::new(StdioOptions::new("cat"));
+    let node = stdio::node(StdioOptions::new("cat"), SessionOptions::default());
     let probe = tokio::spawn({
         let node = node.clone();
         async move { node.probe().await }
     });
-    until("its child runs", || node.children() == 1).await;
+    until("its child runs", || node.links() == 1).await;
     timeout(DEADLINE, node.shutdown()).await.unwrap();
     assert_eq!(timeout(DEADLINE, probe).await.unwrap().unwrap(), Health::Unknown);
-    assert_eq!(node.children(), 0);
+    assert_eq!(node.links(), 0);
 }

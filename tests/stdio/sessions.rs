@@ -8,7 +8,7 @@ use mcp_guard::call::Kind;
 use mcp_guard::middleware::UpstreamError;
 use mcp_guard::refusal::Reason;
 use mcp_guard::revision::Revision;
-use mcp_guard_sidecar::upstream::stdio::Health;
+use mcp_guard_sidecar::upstream::sessions::Health;
 use mcp_guard_tests::stdio::{INITIALIZE, call, messages, next};
 use serde_json::json;
 use tokio::time::timeout;
@@ -28,7 +28,7 @@ async fn a_session_is_opened_used_and_ended() {
     let pid = client.tool(&session, "pid", json!({})).await;
     assert_eq!(client.without_body(Kind::End, &session).await.unwrap().status(), StatusCode::NO_CONTENT);
     assert_eq!(reason(client.call(&session, &json!(2), "echo", json!({})).await), Reason::SessionNotFound);
-    until("the child is gone", || !runs(&pid) && node.children() == 0).await;
+    until("the child is gone", || !runs(&pid) && node.links() == 0).await;
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn a_client_that_asks_for_the_stateless_revision_is_answered_as_by_an_olde
 
 #[tokio::test]
 async fn there_are_no_more_children_than_may_be() {
-    let (client, node) = node(|options| options.children_max = NonZeroUsize::new(2).unwrap());
+    let (client, node) = node(|options| options.sessions.sessions_max = NonZeroUsize::new(2).unwrap());
     let session = client.open().await;
     client.open().await;
     match client.post(None, INITIALIZE).await {
@@ -73,35 +73,35 @@ async fn there_are_no_more_children_than_may_be() {
         other => panic!("{other:?}"),
     }
     client.without_body(Kind::End, &session).await.unwrap();
-    until("a place is free", || node.children() == 1).await;
+    until("a place is free", || node.links() == 1).await;
     client.open().await;
 }
 
 #[tokio::test]
 async fn a_silent_session_is_ended_and_a_busy_one_is_not() {
-    let (client, node) = node(|options| options.session_idle = Duration::from_millis(200));
+    let (client, node) = node(|options| options.sessions.session_idle = Duration::from_millis(200));
     let silent = client.open().await;
     let listening = client.open().await;
     let mut stream = client.without_body(Kind::Listen, &listening).await.unwrap().into_body();
-    until("one session is left", || node.sessions() == 1 && node.children() == 1).await;
+    until("one session is left", || node.sessions() == 1 && node.links() == 1).await;
     assert_eq!(reason(client.call(&silent, &json!(1), "echo", json!({})).await), Reason::SessionNotFound);
     assert_eq!(client.tool(&listening, "echo", json!({"text": "here"})).await, "here");
     assert!(timeout(Duration::ZERO, next(&mut stream)).await.is_err(), "the stream is open");
     drop(stream);
-    until("none is left", || node.sessions() == 0 && node.children() == 0).await;
+    until("none is left", || node.sessions() == 0 && node.links() == 0).await;
 }
 
 #[tokio::test]
 async fn a_refused_initialize_opens_nothing() {
     let (client, node) = node(|options| {
-        options.program = "sh".into();
+        options.child.program = "sh".into();
         let answer = r#"read x; echo '{"jsonrpc":"2.0","id":0,"error":{"code":-32061,"message":"version"}}'; read x"#;
-        options.arguments = vec!["-c".into(), answer.into()];
+        options.child.arguments = vec!["-c".into(), answer.into()];
     });
     let response = client.post(None, INITIALIZE).await.unwrap();
     assert!(!response.headers().contains_key("mcp-session-id"));
     assert_eq!(messages(response).await[0]["error"]["code"], -32061);
-    until("the child is gone", || node.children() == 0).await;
+    until("the child is gone", || node.links() == 0).await;
 }
 
 #[test]

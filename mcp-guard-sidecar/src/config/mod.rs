@@ -64,5 +64,5 @@ pub use shutdown::Shutdown;
 pub use telemetry::{InvalidTelemetry, LogConfig, LogFormat, LogLevel, TelemetryConfig, TraceConfig};
 pub use timing::{Health, InvalidTiming, Timeouts};
 pub use upstream::{Command, InvalidUpstream, Target, Upstream};
-pub use url::{HttpUrl, InvalidUrl};
+pub use url::{HttpUrl, InvalidUrl, NodeUrl, UrlFault};
 pub use yaml::{DEPTH_MAX, json_of_yaml};

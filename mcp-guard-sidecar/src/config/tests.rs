@@ -17,7 +17,7 @@ fn error(text: &str, flags: &Flags) -> String {
 
 fn url(config: &Config) -> String {
     match &config.upstreams()[0].target {
-        Target::Http(url) => url.to_string(),
+        Target::Url(url) => url.to_string(),
         Target::Stdio { command, .. } => panic!("a command: {command:?}"),
     }
 }
@@ -71,8 +71,8 @@ fn children_have_no_longer_to_start_than_a_call_may_take() {
     ] {
         let config = parse(&format!("upstreams: [{upstream}]"));
         let node = &config.upstreams()[0];
-        let Target::Stdio { command, process } = &node.target else { panic!("a URL") };
-        assert_eq!(from_config::stdio(&config, node, command, process).start_timeout.as_secs(), expected, "{upstream}");
+        let Target::Stdio { process, .. } = &node.target else { panic!("a URL") };
+        assert_eq!(from_config::children(&config, node, process).start_timeout.as_secs(), expected, "{upstream}");
     }
 }
 
@@ -84,8 +84,8 @@ fn flags_alone_are_a_config() {
 
 #[test]
 fn a_wrong_flag_is_named_in_place_of_a_line() {
-    let flags = Flags { upstream: Some("ws://node/mcp".into()), ..Flags::default() };
-    assert!(error("", &flags).starts_with("--upstream: upstreams[0].url: ws URLs are not supported"));
+    let flags = Flags { upstream: Some("tcp://node".into()), ..Flags::default() };
+    assert!(error("", &flags).starts_with("--upstream: upstreams[0].url: a tcp URL has a host and a port"));
     let nothing = Config::from_flags(&Flags::default()).unwrap_err().to_string();
     assert!(nothing.starts_with("command line: upstreams: is missing"), "{nothing}");
 }
@@ -101,6 +101,21 @@ fn the_effective_config_reads_as_the_config_itself() {
     let text = "upstreams: [{command: [node], process: {memory: 64MiB}}]\nguard: {limits: {body: 1KiB}}";
     let config = parse(text);
     assert_eq!(parse(&config.effective().to_string()), config);
+}
+
+#[test]
+fn a_url_is_written_as_it_is_read() {
+    for (text, canonical) in [
+        ("http://node:1/mcp", "http://node:1/mcp"),
+        ("SSE+HTTP://node/sse", "sse+http://node/sse"),
+        ("ws://[::1]:1/mcp", "ws://[::1]:1/mcp"),
+        ("tcp://node:7", "tcp://node:7"),
+        ("tcp://node:7/", "tcp://node:7"),
+        ("unix:/run/node.sock", "unix:/run/node.sock"),
+        ("unix:///run/node.sock", "unix:/run/node.sock"),
+    ] {
+        assert_eq!(url(&parse(&format!("upstreams: [{{url: '{text}'}}]"))), canonical);
+    }
 }
 
 #[test]

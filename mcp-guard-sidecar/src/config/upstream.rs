@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::process::Process;
 use super::timing::{Health, Timeouts};
-use super::url::{HttpUrl, InvalidUrl};
+use super::url::{InvalidUrl, NodeUrl};
 
 /// The node that is guarded, and how it is reached.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -21,8 +21,8 @@ pub struct Upstream {
     pub target: Target,
     /// Which known quirks the node has.
     pub profile: Profile,
-    /// Most connections to the node for calls at once; streams that only listen may have as many again. Has no meaning
-    /// for stdio.
+    /// Most connections to the node for calls at once; streams that only listen may have as many again. Where a session
+    /// has a connection of its own, most sessions. Has no meaning for stdio.
     pub connections: NonZeroUsize,
     /// How long its steps may take.
     pub timeouts: Timeouts,
@@ -34,8 +34,8 @@ pub struct Upstream {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Target {
-    /// A Streamable HTTP server.
-    Http(HttpUrl),
+    /// A server that listens.
+    Url(NodeUrl),
     /// A program that speaks on its standard input and output, one child a session.
     Stdio {
         /// The program, and its arguments.
@@ -68,9 +68,11 @@ impl Command {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Upstream", extend("oneOf" = [{"required": ["url"]}, {"required": ["command"]}]))]
 struct UpstreamSpec {
-    /// A Streamable HTTP server, as `http://HOST[:PORT][/PATH]`.
+    /// A server that listens: Streamable HTTP at `http://HOST[:PORT][/PATH]`, the HTTP with server-sent events of
+    /// 2024-11-05 at `sse+http://HOST[:PORT]/PATH`, WebSocket at `ws://HOST[:PORT][/PATH]`, JSON lines at `tcp://HOST:PORT`
+    /// or on the socket `unix:/PATH`.
     #[serde(default, deserialize_with = "node_url", skip_serializing_if = "Option::is_none")]
-    url: Option<HttpUrl>,
+    url: Option<NodeUrl>,
     /// A program that speaks on its standard input and output, and its arguments; one child for each session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
@@ -82,8 +84,9 @@ struct UpstreamSpec {
     #[serde(default)]
     profile: Profile,
     /// Most connections to the node for calls at once; streams that only listen may have as many again. Where all are in
-    /// use, a request waits for one as long as `timeouts.connect`, anything else as long as `timeouts.first_byte`. Has no
-    /// meaning beside `command`.
+    /// use, a request waits for one as long as `timeouts.connect`, anything else as long as `timeouts.first_byte`. With
+    /// `sse+http`, `ws`, `tcp` and `unix` each session has a connection of its own, and where all are in use, no session is
+    /// opened. Has no meaning beside `command`.
     #[serde(default = "connections")]
     connections: NonZeroUsize,
     /// How long its steps may take.
@@ -95,7 +98,7 @@ struct UpstreamSpec {
 }
 
 /// A URL; where it is none that is allowed, the other way to name a node is told too.
-fn node_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HttpUrl>, D::Error> {
+fn node_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NodeUrl>, D::Error> {
     let url = String::deserialize(deserializer)?.parse().map_err(|error: InvalidUrl| {
         de::Error::custom(format_args!("{error}, or in place of url, command: [PROGRAM, ARGUMENT, ...]"))
     })?;
@@ -112,12 +115,14 @@ fn connections() -> NonZeroUsize {
 pub enum InvalidUpstream {
     /// Two nodes in one.
     #[error(
-        "both url and command are here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]"
+        "both url and command are here: write exactly one, url: URL or command: [PROGRAM, ARGUMENT, ...]; URL is {ALLOWED}",
+        ALLOWED = NodeUrl::ALLOWED
     )]
     UrlAndCommand,
     /// No node at all.
     #[error(
-        "neither url nor command is here: write exactly one, url: http://HOST[:PORT][/PATH] or command: [PROGRAM, ARGUMENT, ...]"
+        "neither url nor command is here: write exactly one, url: URL or command: [PROGRAM, ARGUMENT, ...]; URL is {ALLOWED}",
+        ALLOWED = NodeUrl::ALLOWED
     )]
     NoTarget,
     /// There is no child to run.
@@ -139,7 +144,7 @@ impl TryFrom<UpstreamSpec> for Upstream {
             (Some(_), Some(_), _) => return Err(InvalidUpstream::UrlAndCommand),
             (None, None, _) => return Err(InvalidUpstream::NoTarget),
             (Some(_), None, Some(_)) => return Err(InvalidUpstream::ProcessOfUrl),
-            (Some(url), None, None) => Target::Http(url),
+            (Some(url), None, None) => Target::Url(url),
             (None, Some(words), process) => {
                 Target::Stdio { command: command(words)?, process: process.unwrap_or_default() }
             }
@@ -163,7 +168,7 @@ impl From<Upstream> for UpstreamSpec {
     fn from(upstream: Upstream) -> Self {
         let Upstream { target, profile, connections, timeouts, health } = upstream;
         let (url, command, process) = match target {
-            Target::Http(url) => (Some(url), None, None),
+            Target::Url(url) => (Some(url), None, None),
             Target::Stdio { command, process } => (None, Some(command.words), Some(process)),
         };
         Self { url, command, process, profile, connections, timeouts, health }

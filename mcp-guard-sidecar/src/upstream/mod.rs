@@ -2,5 +2,10 @@
 
 pub mod from_config;
 pub mod http;
+mod line_rate;
 mod patience;
+pub mod sessions;
+pub mod socket;
+pub mod sse;
 pub mod stdio;
+pub mod web_socket;

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use crate::open_files;
-
 use super::options::StdioOptions;
-use super::session::Session;
+use crate::open_files;
+use crate::upstream::sessions::Session;
 
 /// The command that starts a node.
 pub(super) fn command(options: &StdioOptions) -> Command {
@@ -61,9 +59,8 @@ impl Supervised {
         Some(Self { child, group: Group { leader, is_gone: false } })
     }
 
-    /// Waits until the child exits or the session ends, and leaves nothing of either. The place among the children
-    /// is free after that.
-    pub(super) async fn run(mut self, session: Arc<Session>, grace: Duration, place: OwnedSemaphorePermit) {
+    /// Waits until the child exits or the session ends, and leaves nothing of either.
+    pub(super) async fn run(mut self, session: Arc<Session>, grace: Duration) {
         let exited = tokio::select! {
             status = self.child.wait() => status.ok(),
             () = session.ended() => None,
@@ -72,7 +69,6 @@ impl Supervised {
             Some(status) => self.after_exit(&session, status).await,
             None => self.terminate(grace).await,
         }
-        drop(place);
     }
 
     /// The last answers may still be in the pipe.

@@ -1,16 +1,13 @@
 //! What a node writes beside the protocol, in the log: bounded in length and in rate.
 
-use std::time::{Duration, Instant};
-
 use mcp_guard::middleware::clock;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::ChildStderr;
 
+use crate::upstream::line_rate::LineRate;
+
 /// Longest line of the standard error that is logged; the rest of it is left out.
 const LINE_BYTES_MAX: usize = 4 << 10;
-
-/// Most lines of one session that are logged in a second; how many were left out is logged with the next.
-const LINES_PER_SECOND: u32 = 50;
 
 /// Logs what comes on the standard error until it ends.
 pub(super) async fn log_stderr(stderr: ChildStderr, session: String) {
@@ -41,30 +38,6 @@ async fn read_line(source: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>)
     }
 }
 
-/// How many lines may be logged: so many in each second.
-#[derive(Debug, Default)]
-pub(super) struct LineRate {
-    second: Option<Instant>,
-    lines: u32,
-    left_out: u64,
-}
-
-impl LineRate {
-    /// Whether to log a line, and then how many were left out before it.
-    pub(super) fn admit(&mut self, now: Instant) -> Option<u64> {
-        if self.second.is_none_or(|second| second + Duration::from_secs(1) <= now) {
-            self.second = Some(now);
-            self.lines = 0;
-        }
-        if self.lines >= LINES_PER_SECOND {
-            self.left_out += 1;
-            return None;
-        }
-        self.lines += 1;
-        Some(std::mem::take(&mut self.left_out))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,14 +54,5 @@ mod tests {
         assert!(read_line(&mut source, &mut line).await.unwrap());
         assert_eq!(line, b"last");
         assert!(!read_line(&mut source, &mut line).await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn lines_beyond_the_rate_are_counted() {
-        let (mut rate, now) = (LineRate::default(), clock::now());
-        assert!((0..LINES_PER_SECOND).all(|_| rate.admit(now) == Some(0)));
-        assert_eq!(rate.admit(now), None);
-        assert_eq!(rate.admit(now), None);
-        assert_eq!(rate.admit(now + Duration::from_secs(1)), Some(2));
     }
 }

@@ -14,8 +14,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use super::outbox::Event;
 use super::session::{Listening, Waiting};
 
-/// The body of an answer of [`Stdio`](super::Stdio).
-pub struct StdioBody(Inner);
+/// The body of an answer of [`SessionNode`](super::SessionNode).
+pub struct SessionBody(Inner);
 
 enum Inner {
     Whole(Option<Bytes>),
@@ -38,7 +38,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(25);
 /// A comment, which no client takes for a message.
 const COMMENT: &[u8] = b":\n\n";
 
-impl StdioBody {
+impl SessionBody {
     pub(super) fn whole(bytes: Bytes) -> Self {
         Self(Inner::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
@@ -91,7 +91,7 @@ impl<S> Stream<S> {
 
 /// What a call gets whose session ended before its answer came.
 pub(super) fn broken() -> UpstreamError {
-    UpstreamError::Failed("the node's process ended during the call".into())
+    UpstreamError::Failed("the node ended the session during the call".into())
 }
 
 /// The end of a stream whose request was cancelled. A stream without an answer would look like a node that broke.
@@ -112,7 +112,7 @@ const EVENT_START: &[u8] = b"event: message\ndata: ";
 const EVENT_END: &[u8] = b"\n\n";
 const EVENT_BYTES: usize = EVENT_START.len() + EVENT_END.len();
 
-impl Body for StdioBody {
+impl Body for SessionBody {
     type Data = Bytes;
     type Error = UpstreamError;
 
@@ -140,12 +140,12 @@ impl Body for StdioBody {
     }
 }
 
-impl fmt::Debug for StdioBody {
+impl fmt::Debug for SessionBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
-            Inner::Whole(_) => "StdioBody::Whole",
-            Inner::Answer(_) => "StdioBody::Answer",
-            Inner::Listen(_) => "StdioBody::Listen",
+            Inner::Whole(_) => "SessionBody::Whole",
+            Inner::Answer(_) => "SessionBody::Answer",
+            Inner::Listen(_) => "SessionBody::Listen",
         })
     }
 }
@@ -162,7 +162,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_stream_shows_that_it_lives() {
         let (session, _lines) = Session::new(SessionId::from_bits(1), Profile::Standard);
-        let mut body = StdioBody::listen(Listening::new(session).unwrap());
+        let mut body = SessionBody::listen(Listening::new(session).unwrap());
         let start = clock::now();
         for sign in 1..4 {
             let frame = body.frame().await.unwrap().unwrap();
@@ -175,7 +175,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_follows_the_end_of_a_stream() {
         let (session, _lines) = Session::new(SessionId::from_bits(1), Profile::Standard);
-        let mut body = StdioBody::listen(Listening::new(session.clone()).unwrap());
+        let mut body = SessionBody::listen(Listening::new(session.clone()).unwrap());
         session.end();
         assert!(timeout(Duration::from_secs(60), body.frame()).await.unwrap().is_none());
     }

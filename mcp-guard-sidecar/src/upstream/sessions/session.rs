@@ -1,4 +1,4 @@
-//! One session: a conversation, and the way to the child's input.
+//! One session: a conversation, and the way to its node.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,12 +13,12 @@ use tokio::time::timeout;
 use super::outbox::{Outbox, Start};
 use crate::upstream::patience::timed_out;
 
-/// Lines that wait for a child to read them. More calls wait outside, holding their place in line.
+/// Messages that wait for a node to read them. More calls wait outside, holding their place in line.
 const LINES_MAX: usize = 8;
 
-/// A session. Its calls may come on any runtime; the tasks of the child run on the one that opened it.
+/// A session. Its calls may come on any runtime; the tasks of its connection run on the one that opened it.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     id: SessionId,
     profile: Profile,
     lines: mpsc::Sender<Bytes>,
@@ -35,7 +35,7 @@ pub(super) struct Asking<'a> {
 }
 
 impl Session {
-    /// A session, and the lines for its child.
+    /// A session, and the messages for its node.
     pub(super) fn new(id: SessionId, profile: Profile) -> (Arc<Self>, mpsc::Receiver<Bytes>) {
         let (lines, receiver) = mpsc::channel(LINES_MAX);
         let is_over = watch::Sender::new(false);
@@ -47,12 +47,12 @@ impl Session {
     }
 
     /// What the log calls it.
-    pub(super) fn hint(&self) -> String {
+    pub(crate) fn hint(&self) -> String {
         self.id.hint()
     }
 
-    /// Ends it: whoever waits is told, and the child is ended by whoever watches [`Session::ended`].
-    pub(super) fn end(&self) {
+    /// Ends it: whoever waits is told, and the connection is closed by whoever watches [`Session::ended`].
+    pub(crate) fn end(&self) {
         if !self.is_over.send_replace(true) {
             self.converse(Conversation::end);
         }
@@ -64,7 +64,7 @@ impl Session {
     }
 
     /// Waits for the end.
-    pub(super) async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.is_over.subscribe().wait_for(|is_over| *is_over).await;
     }
@@ -95,7 +95,7 @@ impl Session {
         match exchange.await {
             Ok(start) => start.map(|start| (waiting, start)),
             Err(_) if waiting.is_sent => Err(timed_out(limit)),
-            Err(_) => Err(UpstreamError::Unavailable("the node does not read its input".into())),
+            Err(_) => Err(UpstreamError::Unavailable("the node does not read".into())),
         }
     }
 
@@ -103,7 +103,7 @@ impl Session {
     pub(super) async fn tell(&self, line: Bytes, limit: Duration) -> Result<(), UpstreamError> {
         match timeout(limit, self.lines.send(line)).await {
             Ok(sent) => sent.map_err(|_| gone()),
-            Err(_) => Err(UpstreamError::Unavailable("the node does not read its input".into())),
+            Err(_) => Err(UpstreamError::Unavailable("the node does not read".into())),
         }
     }
 

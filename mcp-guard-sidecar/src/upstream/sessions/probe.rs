@@ -1,4 +1,4 @@
-//! Whether the program can serve at all: a child of the guard's own is asked.
+//! Whether the node can serve at all: it is asked in a session of the guard's own.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ const INITIALIZE: &str = concat!(
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized","params":{}}"#;
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{}}"#;
 
-/// Starts a child, opens a session, pings, and ends it. At the bound of children nothing new is learned.
+/// Opens a session, pings, and ends it. At the bound of sessions nothing new is learned.
 pub(super) async fn probe(inner: &Inner, known: Health) -> Health {
     let Ok(place) = take_place(inner) else { return known };
     let Ok(opening) = start(inner, place).await else { return Health::Failing };
     tokio::select! {
         is_alive = answers_ping(inner, &opening) => if is_alive { Health::Alive } else { Health::Failing },
-        // Dropping the opening ends the child, which no session does.
+        // Dropping the opening closes the connection, which ending the sessions does not.
         () = inner.ends() => known,
     }
 }

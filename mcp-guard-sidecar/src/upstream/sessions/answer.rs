@@ -4,17 +4,17 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use mcp_guard::session::SessionId;
 
-use super::body::StdioBody;
+use super::body::SessionBody;
 
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// A JSON message.
-pub(super) fn json(body: StdioBody) -> Response<StdioBody> {
+pub(super) fn json(body: SessionBody) -> Response<SessionBody> {
     with_type(body, "application/json")
 }
 
 /// The answer to `initialize`, with the session that begins.
-pub(super) fn opened(body: StdioBody, session: SessionId) -> Response<StdioBody> {
+pub(super) fn opened(body: SessionBody, session: SessionId) -> Response<SessionBody> {
     let mut response = json(body);
     if let Ok(id) = HeaderValue::try_from(session.to_string()) {
         response.headers_mut().insert(SESSION, id);
@@ -23,7 +23,7 @@ pub(super) fn opened(body: StdioBody, session: SessionId) -> Response<StdioBody>
 }
 
 /// A stream of events. Proxies in between may not collect it.
-pub(super) fn events(body: StdioBody) -> Response<StdioBody> {
+pub(super) fn events(body: SessionBody) -> Response<SessionBody> {
     let mut response = with_type(body, "text/event-stream");
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -32,8 +32,8 @@ pub(super) fn events(body: StdioBody) -> Response<StdioBody> {
 }
 
 /// A status without a body.
-pub(super) fn empty(status: StatusCode) -> Response<StdioBody> {
-    let mut response = Response::new(StdioBody::whole(bytes::Bytes::new()));
+pub(super) fn empty(status: StatusCode) -> Response<SessionBody> {
+    let mut response = Response::new(SessionBody::whole(bytes::Bytes::new()));
     *response.status_mut() = status;
     response
 }
@@ -48,7 +48,7 @@ pub(super) fn accepts_events(headers: &HeaderMap) -> bool {
         })
 }
 
-fn with_type(body: StdioBody, content_type: &'static str) -> Response<StdioBody> {
+fn with_type(body: SessionBody, content_type: &'static str) -> Response<SessionBody> {
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

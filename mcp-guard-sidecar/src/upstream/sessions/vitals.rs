@@ -1,4 +1,4 @@
-//! What children have shown of the node's health, and for how long that holds.
+//! What sessions have shown of the node's health, and for how long that holds.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ impl Vitals {
         self.health
     }
 
-    /// Whether a child has shown lately that the node is well.
+    /// Whether a session has shown lately that the node is well.
     pub(super) fn are_fresh(&self, now: Instant) -> bool {
         let is_recent = self.noted_at.is_some_and(|at| now.saturating_duration_since(at) < self.speaks_for);
         self.health == Health::Alive && is_recent

@@ -7,7 +7,7 @@ use mcp_guard::middleware::clock;
 use mcp_guard::session::{Conversation, SessionId, SessionTable};
 use metrics::gauge;
 
-use super::options::StdioOptions;
+use super::options::SessionOptions;
 use super::session::Session;
 
 #[derive(Debug)]
@@ -23,8 +23,8 @@ struct State {
 }
 
 impl Registry {
-    pub(super) fn new(options: &StdioOptions) -> Self {
-        let table = SessionTable::new(options.children_max, options.session_idle);
+    pub(super) fn new(options: &SessionOptions) -> Self {
+        let table = SessionTable::new(options.sessions_max, options.session_idle);
         Self(Mutex::new(State { table, is_draining: false, sweeper: None, sweepers: 0 }))
     }
 

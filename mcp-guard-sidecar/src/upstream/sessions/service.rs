@@ -18,44 +18,44 @@ use tokio::sync::{Semaphore, watch};
 use tower::Service;
 
 use super::answer;
-use super::body::{StdioBody, broken};
+use super::body::{SessionBody, broken};
+use super::link::Link;
 use super::open::open;
-use super::options::StdioOptions;
+use super::options::SessionOptions;
 use super::outbox::Start;
 use super::probe::probe;
 use super::registry::Registry;
 use super::session::{Asking, Listening, Session, gone, refuse};
-use super::spawner::Spawner;
 use super::vitals::Vitals;
 use crate::upstream::patience::patience;
 
-/// A node on standard input and output, served as Streamable HTTP. Clones are the same node.
+/// A node with one conversation a connection, served as Streamable HTTP. Clones are the same node.
 ///
 /// Requests carry their [`Call`] in their extensions, as the guard puts it there.
 #[derive(Clone)]
-pub struct Stdio {
+pub struct SessionNode {
     inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
-    pub(super) options: StdioOptions,
+    pub(super) options: SessionOptions,
     pub(super) registry: Arc<Registry>,
-    pub(super) spawner: Spawner,
-    /// One for each child, from before it starts until it is gone.
+    pub(super) link: Box<dyn Link>,
+    /// One for each connection, from before it is made until nothing of it is left.
     pub(super) places: Arc<Semaphore>,
     vitals: Mutex<Vitals>,
     is_ending: watch::Sender<bool>,
 }
 
-/// What the children show of the node.
+/// What the sessions show of the node.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "health checks must say what each means")]
 pub enum Health {
-    /// None was started yet.
+    /// None was opened yet.
     Unknown,
     /// The last that was to be seen of one is that it answered.
     Alive,
-    /// The last one to be started did not start, or did not answer.
+    /// The last one to be opened could not be, or was not answered.
     Failing,
 }
 
@@ -82,14 +82,14 @@ impl Inner {
     }
 }
 
-impl Stdio {
-    /// A node that is run as `options` say. Nothing is started yet.
-    pub fn new(options: StdioOptions) -> Self {
-        let children_max = options.children_max.get().min(Semaphore::MAX_PERMITS);
+impl SessionNode {
+    /// A node at the other end of `link`. No connection is made yet.
+    pub(crate) fn new(link: impl Link, options: SessionOptions) -> Self {
+        let sessions_max = options.sessions_max.get().min(Semaphore::MAX_PERMITS);
         let inner = Inner {
             registry: Arc::new(Registry::new(&options)),
-            spawner: Spawner::new(children_max),
-            places: Arc::new(Semaphore::new(children_max)),
+            link: Box::new(link),
+            places: Arc::new(Semaphore::new(sessions_max)),
             vitals: Mutex::new(Vitals::new(options.speaks_for)),
             is_ending: watch::Sender::new(false),
             options,
@@ -97,15 +97,15 @@ impl Stdio {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Ends all children, and waits until they are gone: at most `grace`, plus what the kernel needs. New sessions
-    /// are refused as `draining`.
+    /// Ends all sessions, and waits until their connections are gone; with processes, at most their `grace`, plus what the
+    /// kernel needs. New sessions are refused as `draining`.
     ///
     /// Drain before: calls in flight fail.
     pub async fn shutdown(&self) {
         self.inner.registry.drain();
         self.inner.is_ending.send_replace(true);
-        let all = u32::try_from(self.inner.options.children_max.get()).unwrap_or(u32::MAX);
-        // Children that are still starting give their places back too. The semaphore is never closed.
+        let all = u32::try_from(self.inner.options.sessions_max.get()).unwrap_or(u32::MAX);
+        // Those that are still beginning give their places back too. The semaphore is never closed.
         let _ = self.inner.places.acquire_many(all).await;
     }
 
@@ -114,13 +114,13 @@ impl Stdio {
         self.inner.registry.len()
     }
 
-    /// How many children there are, also those that are starting or ending.
-    pub fn children(&self) -> usize {
-        self.inner.options.children_max.get().saturating_sub(self.inner.places.available_permits())
+    /// How many connections, or processes, there are, also those that are beginning or ending.
+    pub fn links(&self) -> usize {
+        self.inner.options.sessions_max.get().saturating_sub(self.inner.places.available_permits())
     }
 
-    /// How the node is. If a child has shown lately that it is well, by an answer, this asks nothing; else a child is
-    /// started, pinged and ended: a node that failed can come back without a client that tries, and one that nobody
+    /// How the node is. If it has shown lately that it is well, by an answer, this asks nothing; else a session is
+    /// opened, pinged and ended: a node that failed can come back without a client that tries, and one that nobody
     /// calls is still looked at.
     pub async fn probe(&self) -> Health {
         let (known, are_fresh) = {
@@ -135,22 +135,22 @@ impl Stdio {
         health
     }
 
-    /// How the node is, as far as its children show.
+    /// How the node is, as far as its sessions show.
     pub fn alive(&self) -> Health {
         self.inner.vitals().health()
     }
 }
 
-impl fmt::Debug for Stdio {
+impl fmt::Debug for SessionNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stdio").field("program", &self.inner.options.program).finish_non_exhaustive()
+        f.debug_struct("SessionNode").field("link", &self.inner.link).finish_non_exhaustive()
     }
 }
 
-type Reply = Result<Response<StdioBody>, UpstreamError>;
+type Reply = Result<Response<SessionBody>, UpstreamError>;
 
-impl Service<Request<Full<Bytes>>> for Stdio {
-    type Response = Response<StdioBody>;
+impl Service<Request<Full<Bytes>>> for SessionNode {
+    type Response = Response<SessionBody>;
     type Error = UpstreamError;
     type Future = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
@@ -192,7 +192,7 @@ async fn dispatch(inner: &Inner, incoming: Incoming<'_>) -> Reply {
         Kind::Request => ask(inner, incoming).await,
         Kind::Notification => notify(inner, incoming).await,
         Kind::Response => respond(inner, incoming).await,
-        Kind::Listen => Listening::new(inner.find(call)?).map(|l| answer::events(StdioBody::listen(l))),
+        Kind::Listen => Listening::new(inner.find(call)?).map(|l| answer::events(SessionBody::listen(l))),
         Kind::End => {
             let session = inner.find(call)?;
             inner.registry.remove(session.id());
@@ -243,8 +243,8 @@ async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
         inner.note(Health::Alive);
     }
     match start {
-        Start::Message => Ok(answer::events(StdioBody::answer(waiting, id.into()))),
-        Start::End(End::Answered(line)) => Ok(answer::json(StdioBody::whole(line))),
+        Start::Message => Ok(answer::events(SessionBody::answer(waiting, id.into()))),
+        Start::End(End::Answered(line)) => Ok(answer::json(SessionBody::whole(line))),
         Start::End(End::Cancelled) => Ok(answer::empty(StatusCode::ACCEPTED)),
         Start::End(End::Broken | End::Closed) => Err(broken()),
     }

@@ -1,4 +1,4 @@
-//! How a session begins: a child is started, and has to answer `initialize`.
+//! How a session begins: a connection is made, and the node has to answer `initialize`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,27 +10,20 @@ use http::Response;
 use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::session::{End, FromNode, SessionId};
-use tokio::process::Child;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use super::answer;
-use super::body::StdioBody;
-use super::child::{self, Supervised};
-use super::log::log_stderr;
+use super::body::SessionBody;
 use super::outbox::Start;
-use super::pipes;
 use super::registry::Registry;
 use super::service::{Health, Inner};
 use super::session::{Asking, Session};
 
 /// Opens a session with the `initialize` whose id is `id`.
-pub(super) async fn open(inner: &Inner, id: &str, line: Bytes) -> Result<Response<StdioBody>, UpstreamError> {
+pub(super) async fn open(inner: &Inner, id: &str, line: Bytes) -> Result<Response<SessionBody>, UpstreamError> {
     let place = take_place(inner)?;
-    let started = start(inner, place).await;
-    let opening = started.map_err(|error| {
-        inner.note(Health::Failing);
-        UpstreamError::Unavailable(format!("its process cannot be started: {}", error.kind()))
-    })?;
+    let opening = start(inner, place).await.inspect_err(|_| inner.note(Health::Failing))?;
     let limit = inner.options.start_timeout;
     let asking = Asking { id, progress_token: None, is_carrier: false };
     let answered = opening.session.ask(asking, line, limit).await;
@@ -38,21 +31,21 @@ pub(super) async fn open(inner: &Inner, id: &str, line: Bytes) -> Result<Respons
     let line = match answered?.1 {
         Start::End(End::Answered(line)) => line,
         Start::End(End::Broken | End::Cancelled | End::Closed) | Start::Message => {
-            return Err(UpstreamError::Unavailable("its process ended before it answered initialize".into()));
+            return Err(UpstreamError::Unavailable("it ended the session before it answered initialize".into()));
         }
     };
     if matches!(FromNode::read(&line), Some(FromNode::Response { is_error: true, .. })) {
-        // There is no session; dropping the opening ends the child.
-        return Ok(answer::json(StdioBody::whole(line)));
+        // There is no session; dropping the opening closes the connection.
+        return Ok(answer::json(SessionBody::whole(line)));
     }
     if !inner.registry.insert(&opening.session) {
         return Err(draining());
     }
     if opening.session.is_over() {
-        // The child ended meanwhile, so nobody else will take the session out.
+        // It ended meanwhile, so nobody else will take the session out.
         inner.registry.remove(opening.session.id());
     }
-    Ok(answer::opened(StdioBody::whole(line), opening.keep()))
+    Ok(answer::opened(SessionBody::whole(line), opening.keep()))
 }
 
 pub(super) fn take_place(inner: &Inner) -> Result<OwnedSemaphorePermit, UpstreamError> {
@@ -71,41 +64,30 @@ fn draining() -> UpstreamError {
 fn too_many(inner: &Inner) -> UpstreamError {
     let due = inner.registry.next_due().map(|due| due.saturating_duration_since(clock::now()));
     let wait = due.unwrap_or_default().min(WAIT_MAX);
-    let detail = format!("{} of {} are in use", inner.options.children_max, inner.options.children_max);
+    let detail = format!("{} of {} are in use", inner.options.sessions_max, inner.options.sessions_max);
     UpstreamError::Refused(Box::new(Refusal::new(Reason::TooManySessions, detail).retry_after(wait)))
 }
 
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Starts a child and the tasks that serve it, on this runtime.
-pub(super) async fn start(inner: &Inner, place: OwnedSemaphorePermit) -> io::Result<Opening> {
-    let child = inner.spawner.spawn(child::command(&inner.options)).await?;
-    let (session, lines) = Session::new(fresh_id()?, inner.options.profile);
+/// Makes a connection, and starts the tasks that serve it, on this runtime.
+pub(super) async fn start(inner: &Inner, place: OwnedSemaphorePermit) -> Result<Opening, UpstreamError> {
+    let id = fresh_id().map_err(|error| UpstreamError::Unavailable(format!("no session id: {error}")))?;
+    let (session, lines) = Session::new(id, inner.options.profile);
     let opening = Opening { session: Arc::clone(&session), is_kept: false };
-    serve(child, &session, lines)?
-        .map(|supervised| {
-            let ending = Ending { session, registry: Arc::clone(&inner.registry) };
-            let grace = inner.options.grace;
-            tokio::spawn(async move { supervised.run(Arc::clone(&ending.session), grace, place).await });
-        })
-        .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
-    Ok(opening)
-}
-
-fn serve(
-    mut child: Child,
-    session: &Arc<Session>,
-    lines: tokio::sync::mpsc::Receiver<Bytes>,
-) -> io::Result<Option<Supervised>> {
-    let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
-    else {
-        return Err(io::ErrorKind::BrokenPipe.into());
+    let keeper = match timeout(inner.options.connect_timeout, inner.link.connect(&session, lines)).await {
+        Ok(connected) => connected?,
+        Err(_) => {
+            let limit = inner.options.connect_timeout;
+            return Err(UpstreamError::Unavailable(format!("no connection within {limit:?}")));
+        }
     };
-    let supervised = Supervised::new(child);
-    tokio::spawn(pipes::write(stdin, lines, Arc::clone(session)));
-    tokio::spawn(pipes::read(stdout, Arc::clone(session)));
-    tokio::spawn(log_stderr(stderr, session.hint()));
-    Ok(supervised)
+    let ending = Ending { session, registry: Arc::clone(&inner.registry), _place: place };
+    tokio::spawn(async move {
+        keeper.await;
+        drop(ending);
+    });
+    Ok(opening)
 }
 
 /// An id that nobody can guess.
@@ -136,10 +118,11 @@ impl Drop for Opening {
     }
 }
 
-/// Ends the session with the task that watches its child, however that ends.
+/// Ends the session with the task that keeps its connection, however that ends; then its place is free.
 struct Ending {
     session: Arc<Session>,
     registry: Arc<Registry>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Drop for Ending {

@@ -1,0 +1,57 @@
+//! Nodes that speak JSON lines over a TCP or a Unix socket, one connection for each [session](super::sessions).
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use mcp_guard::middleware::UpstreamError;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc::Receiver;
+
+use super::sessions::{Keeper, Link, Session, SessionNode, SessionOptions, serve_lines};
+
+/// A node that listens at `address`. No connection is made yet.
+pub fn node(address: SocketAddress, sessions: SessionOptions) -> SessionNode {
+    SessionNode::new(address, sessions)
+}
+
+/// Where a node listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SocketAddress {
+    /// Host and port.
+    Tcp(String),
+    /// A file.
+    Unix(PathBuf),
+}
+
+#[async_trait]
+impl Link for SocketAddress {
+    async fn connect(&self, session: &Arc<Session>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+        self.serve(session, lines)
+            .await
+            .map_err(|error| UpstreamError::Unavailable(format!("no connection: {}", error.kind())))?;
+        let session = Arc::clone(session);
+        Ok(Box::pin(async move { session.ended().await }))
+    }
+}
+
+impl SocketAddress {
+    async fn serve(&self, session: &Arc<Session>, lines: Receiver<Bytes>) -> io::Result<()> {
+        match self {
+            Self::Tcp(authority) => {
+                let stream = TcpStream::connect(authority).await?;
+                stream.set_nodelay(true)?;
+                let (reader, writer) = stream.into_split();
+                serve_lines(session, reader, writer, lines);
+            }
+            Self::Unix(path) => {
+                let (reader, writer) = UnixStream::connect(path).await?.into_split();
+                serve_lines(session, reader, writer, lines);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! Nodes that speak the HTTP with server-sent events of 2024-11-05, one stream for each [session](super::sessions).
+//!
+//! The stream's first event says where messages are posted to; all that the node has to say comes on the stream. An
+//! address on another host is refused: what a client sends is for this node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use mcp_guard::middleware::{EventSplitter, UpstreamError};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc::Receiver;
+use url::Url;
+
+use super::sessions::{Inlet, Keeper, Link, MESSAGE_BYTES_MAX, Session, SessionNode, SessionOptions};
+
+/// A node whose stream is at `url`. No connection is made yet.
+pub fn node(url: Uri, sessions: SessionOptions) -> SessionNode {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(KEEP_ALIVE));
+    let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+    SessionNode::new(EventStream { url, client }, sessions)
+}
+
+/// When a peer is asked whether it is there, of whom nothing was heard so long.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+struct EventStream {
+    url: Uri,
+    client: HttpClient,
+}
+
+type HttpClient = Client<HttpConnector, Full<Bytes>>;
+
+#[async_trait]
+impl Link for EventStream {
+    async fn connect(&self, session: &Arc<Session>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+        let mut events = self.open().await.map_err(UpstreamError::Unavailable)?;
+        let endpoint = events.endpoint(&self.url).await.map_err(UpstreamError::Unavailable)?;
+        tokio::spawn(write(self.client.clone(), endpoint, lines, Arc::clone(session)));
+        tokio::spawn(read(events, Arc::clone(session)));
+        let session = Arc::clone(session);
+        Ok(Box::pin(async move { session.ended().await }))
+    }
+}
+
+impl EventStream {
+    async fn open(&self) -> Result<Events, String> {
+        let request =
+            Request::get(&self.url).header(header::ACCEPT, EVENT_STREAM).header(header::CACHE_CONTROL, "no-store");
+        let request = request.body(Full::default()).map_err(|error| error.to_string())?;
+        let response =
+            self.client.request(request).await.map_err(|error| format!("no connection: {}", cause(&error)))?;
+        let content_type = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        if response.status() != StatusCode::OK || !content_type.starts_with(EVENT_STREAM.as_bytes()) {
+            return Err(format!("no stream of events: it answered {}", response.status()));
+        }
+        Ok(Events { body: response.into_body(), splitter: EventSplitter::new(MESSAGE_BYTES_MAX), first: Vec::new() })
+    }
+}
+
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// The innermost reason, which says most.
+fn cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), cause)
+}
+
+/// The stream of a session.
+struct Events {
+    body: Incoming,
+    splitter: EventSplitter,
+    /// What came with the address.
+    first: Vec<Bytes>,
+}
+
+impl Events {
+    /// The data of the next events; an error when there will be none.
+    async fn next(&mut self) -> Result<Vec<Bytes>, String> {
+        if !self.first.is_empty() {
+            return Ok(std::mem::take(&mut self.first));
+        }
+        let frame = self.body.frame().await.ok_or("the stream ended")?.map_err(|error| error.to_string())?;
+        let mut events = Vec::new();
+        if let Ok(chunk) = frame.into_data() {
+            let keep = |data: &[u8]| {
+                events.push(Bytes::copy_from_slice(data));
+                None
+            };
+            self.splitter.push(chunk, keep).map_err(|error| error.to_string())?;
+        }
+        Ok(events)
+    }
+
+    /// Waits for the address to which messages are posted.
+    async fn endpoint(&mut self, stream: &Uri) -> Result<Uri, String> {
+        loop {
+            let mut events = self.next().await?;
+            if events.is_empty() {
+                continue;
+            }
+            self.first = events.split_off(1);
+            return events.pop().map_or_else(|| Err("no address".into()), |data| resolve(stream, &data));
+        }
+    }
+}
+
+/// The address in the first event, which may be relative to the stream's.
+fn resolve(stream: &Uri, data: &[u8]) -> Result<Uri, String> {
+    let text = std::str::from_utf8(data).map_err(|_| "its first event is no address")?;
+    let base = Url::parse(&stream.to_string()).map_err(|error| error.to_string())?;
+    let endpoint = base.join(text.trim()).map_err(|_| "its first event is no address")?;
+    if endpoint.origin() != base.origin() {
+        return Err("its first event names another host".into());
+    }
+    endpoint.as_str().parse().map_err(|_| "its first event is no address".into())
+}
+
+/// Reads messages until the stream or the session ends, and ends the session.
+async fn read(mut events: Events, session: Arc<Session>) {
+    let mut inlet = Inlet::new(&session);
+    let why = loop {
+        tokio::select! {
+            next = events.next() => match next {
+                Ok(messages) => messages.into_iter().for_each(|message| inlet.take(message)),
+                Err(why) => break why,
+            },
+            () = session.ended() => return,
+        }
+    };
+    tracing::debug!(session = session.hint(), why, "the node's stream ended");
+    session.end();
+}
+
+/// Posts `lines`, one after the other, until the session ends.
+async fn write(client: HttpClient, endpoint: Uri, mut lines: Receiver<Bytes>, session: Arc<Session>) {
+    let mut inlet = Inlet::new(&session);
+    loop {
+        let line = tokio::select! {
+            line = lines.recv() => line,
+            () = session.ended() => return,
+        };
+        let Some(line) = line else { return };
+        let posted = tokio::select! {
+            posted = post(&client, &endpoint, line.clone()) => posted,
+            () = session.ended() => return,
+        };
+        match posted {
+            Ok(status) if status.is_success() => {}
+            // What the node has forgotten does not come back.
+            Ok(StatusCode::NOT_FOUND | StatusCode::GONE) => return session.end(),
+            Ok(status) => inlet.take(unserved(&line, &format!("the node answered {status}"))),
+            Err(error) => {
+                tracing::debug!(session = session.hint(), error, "a message could not be posted");
+                return session.end();
+            }
+        }
+    }
+}
+
+async fn post(client: &HttpClient, endpoint: &Uri, line: Bytes) -> Result<StatusCode, String> {
+    let request = Request::post(endpoint).header(header::CONTENT_TYPE, "application/json").body(Full::new(line));
+    let request = request.map_err(|error| error.to_string())?;
+    let response = client.request(request).await.map_err(|error| cause(&error))?;
+    let status = response.status();
+    // Read to its end, so that the connection serves the next one.
+    let rest = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+    drop(rest.collect().await);
+    Ok(status)
+}
+
+/// What is read of the answer to a message that was posted: nothing in it matters.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// In place of the answer to `line`, which the node did not take; empty if it wants none.
+fn unserved(line: &[u8], why: &str) -> Bytes {
+    match serde_json::from_slice(line) {
+        Ok(Asked { id: Some(id), method: Some(_) }) => {
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32603,"message":"{why}"}}}}"#).into()
+        }
+        Ok(_) | Err(_) => Bytes::new(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Asked<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<&'a RawValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_for_messages_may_be_relative_but_not_elsewhere() {
+        let stream = Uri::from_static("http://127.0.0.1:3001/mcp/sse");
+        let resolved = |data: &str| resolve(&stream, data.as_bytes()).map(|uri| uri.to_string());
+        for (data, address) in [
+            ("/messages?sessionId=1", "http://127.0.0.1:3001/messages?sessionId=1"),
+            ("messages/", "http://127.0.0.1:3001/mcp/messages/"),
+            ("http://127.0.0.1:3001/m", "http://127.0.0.1:3001/m"),
+        ] {
+            assert_eq!(resolved(data).as_deref(), Ok(address));
+        }
+        for data in ["http://127.0.0.1:3002/m", "//evil.example/m", "https://127.0.0.1:3001/m", "file:///m"] {
+            assert!(resolved(data).unwrap_err().contains("another host"), "{data}");
+        }
+        assert!(resolve(&stream, b"\xff").is_err());
+    }
+
+    #[test]
+    fn only_a_request_gets_an_answer_in_the_nodes_place() {
+        let answer = unserved(br#"{"jsonrpc":"2.0","id":"a","method":"ping"}"#, "no");
+        assert_eq!(answer, &br#"{"jsonrpc":"2.0","id":"a","error":{"code":-32603,"message":"no"}}"#[..]);
+        assert!(unserved(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, "no").is_empty());
+        assert!(unserved(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "no").is_empty());
+    }
+}
