@@ -1,14 +1,16 @@
 //! One accepted stream, served with the guard stack: HTTP/1 by our own hand, HTTP/2 by hyper.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use mcp_guard::middleware::{Handler, McpService, clock};
+use mcp_guard::middleware::{Handler, McpService, Subject, clock};
 use mcp_guard::refusal::Reason;
+use metrics::counter;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
@@ -18,7 +20,8 @@ use crate::admission::{Admission, Connections, Place};
 use crate::http1::{HEAD_BYTES_MAX, server};
 use crate::memory::Memory;
 use crate::served::{Connection, Served};
-use crate::wire::{Protocol, Wire};
+use crate::tls::{MaybeTls, ServerTls};
+use crate::wire::{ClientStream, Protocol, Wire};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -29,6 +32,7 @@ pub struct GuardApp<H> {
     connections: Connections,
     silence: Silence,
     memory: Arc<Memory>,
+    tls: Option<ServerTls>,
     beats: Once,
 }
 
@@ -36,7 +40,14 @@ impl<H> GuardApp<H> {
     /// Serves as many as `connections` lets in, each until it is silent for longer than `silence` says, and no new calls
     /// while `memory` sheds.
     pub fn new(service: McpService<H>, connections: Connections, silence: Silence, memory: Arc<Memory>) -> Self {
-        Self { service, builder: builder(), connections, silence, memory, beats: Once::new() }
+        Self { service, builder: builder(), connections, silence, memory, tls: None, beats: Once::new() }
+    }
+
+    /// Speaks TLS, where there is some.
+    #[must_use]
+    pub fn tls(mut self, tls: Option<ServerTls>) -> Self {
+        self.tls = tls;
+        self
     }
 }
 
@@ -117,15 +128,27 @@ impl<H: Handler> GuardApp<H> {
 
     /// Serves a connection to its end.
     async fn served_out(&self, stream: Stream, client: IpAddr) -> Result<(), BoxError> {
-        let (mut wire, accepted) = (Wire::new(stream), clock::now());
-        let protocol = tokio::select! {
+        let accepted = clock::now();
+        let (wire, protocol, subject) = tokio::select! {
             // What has come before a drain is served, so it is looked at first.
             biased;
-            protocol = wire.begins() => protocol?,
+            begun = self.begins(stream) => begun?,
             () = tokio::time::sleep(self.silence.first) => return Ok(()),
             () = self.connections.drain().turns_away() => return Ok(()),
         };
-        self.speak(protocol, wire, accepted, self.served(client, None)).await
+        self.speak(protocol, wire, accepted, self.served(client, subject, None)).await
+    }
+
+    /// Waits for the client's first bytes, behind the handshake of TLS where there is one, which says who it is.
+    async fn begins(&self, stream: Stream) -> io::Result<(Wire, Option<Protocol>, Option<Arc<str>>)> {
+        let (stream, subject) = match &self.tls {
+            None => (MaybeTls::Plain(stream), None),
+            // Boxed, so that connections without it have no room for it.
+            Some(tls) => Box::pin(shake_hands(tls, stream)).await?,
+        };
+        let mut wire = Wire::new(stream);
+        let protocol = wire.begins().await?;
+        Ok((wire, protocol, subject))
     }
 
     /// Serves a client that has begun to speak `protocol`. What that takes is boxed, so that no task has room for both.
@@ -166,17 +189,42 @@ impl<H: Handler> GuardApp<H> {
     }
 
     async fn turn_away(&self, stream: Stream, client: IpAddr, reason: Reason) {
-        let (mut wire, accepted) = (Wire::new(stream), clock::now());
-        if let Ok(protocol) = wire.begins().await {
+        let accepted = clock::now();
+        if let Ok((wire, protocol, subject)) = self.begins(stream).await {
             // Whether it was told so is nobody's concern.
-            let _ = self.speak(protocol, wire, accepted, self.served(client, Some(reason))).await;
+            let _ = self.speak(protocol, wire, accepted, self.served(client, subject, Some(reason))).await;
         }
     }
 
-    fn served(&self, client: IpAddr, turned_away: Option<Reason>) -> Served<H> {
+    fn served(&self, client: IpAddr, subject: Option<Arc<str>>, turned_away: Option<Reason>) -> Served<H> {
         let (drain, memory) = (self.connections.drain().clone(), Arc::clone(&self.memory));
-        let connection = Arc::new(Connection { client, drain, memory, turned_away });
+        let subject = subject.map(Subject);
+        let connection = Arc::new(Connection { client, subject, drain, memory, turned_away });
         Served { service: self.service.clone(), connection }
+    }
+}
+
+/// Shakes hands with a client, and counts how that ended.
+async fn shake_hands(tls: &ServerTls, stream: Stream) -> io::Result<(ClientStream, Option<Arc<str>>)> {
+    let mut counted = Handshake { outcome: "left" };
+    let accepted = tls.accept(stream).await;
+    counted.outcome = match &accepted {
+        Ok(_) => "completed",
+        // Whoever only looks whether somebody listens says nothing.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => "left",
+        Err(_) => "failed",
+    };
+    accepted.map(|(stream, subject)| (stream.into(), subject))
+}
+
+/// A handshake that is counted when it has ended, also where nobody waits for it any more.
+struct Handshake {
+    outcome: &'static str,
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        counter!("mcp_guard_tls_handshakes_total", "outcome" => self.outcome).increment(1);
     }
 }
 

@@ -25,6 +25,7 @@ pub mod run;
 mod served;
 pub mod stack;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 mod watched;
 mod wire;

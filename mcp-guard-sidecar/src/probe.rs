@@ -7,18 +7,18 @@ use std::time::Duration;
 use mcp_guard::GuardLayer;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use tokio::net::TcpStream;
 
 use crate::health::Health;
+use crate::upstream::dial::{Dialer, why};
 use crate::upstream::sessions::{Health as Vitality, SessionNode};
 
 /// How a node is asked.
 #[derive(Debug)]
 pub enum Probe {
-    /// Whether it takes connections at this address, within this time.
+    /// Whether a connection to it can be made, within this time.
     Connect {
-        /// Host and port.
-        authority: String,
+        /// What makes them.
+        dialer: Dialer,
         /// How long it may take.
         timeout: Duration,
     },
@@ -29,13 +29,11 @@ pub enum Probe {
 impl Probe {
     async fn ask(&self) -> Result<(), String> {
         match self {
-            Self::Connect { authority, timeout } => {
-                match tokio::time::timeout(*timeout, TcpStream::connect(authority)).await {
-                    Ok(Ok(_)) => Ok(()),
-                    Ok(Err(error)) => Err(format!("no connection: {}", error.kind())),
-                    Err(_) => Err(format!("no connection within {timeout:?}")),
-                }
-            }
+            Self::Connect { dialer, timeout } => match tokio::time::timeout(*timeout, dialer.dial()).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(format!("no connection: {}", why(&error))),
+                Err(_) => Err(format!("no connection within {timeout:?}")),
+            },
             Self::Session(node) => match node.probe().await {
                 Vitality::Alive | Vitality::Unknown => Ok(()),
                 Vitality::Failing => Err("it does not open a session, or does not answer in one".into()),

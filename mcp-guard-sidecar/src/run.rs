@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use http::Uri;
 use mcp_guard::GuardLayer;
 use mcp_guard::middleware::{self, InvalidEdge};
 use pingora::server::Server;
@@ -17,7 +18,7 @@ use crate::admin::Admin;
 use crate::admin_app::AdminApp;
 use crate::admission::Connections;
 use crate::cli::complain;
-use crate::config::{Config, NodeUrl, Target, Upstream};
+use crate::config::{Config, NodeUrl, Target, Upstream, is_secure};
 use crate::connection::GuardApp;
 use crate::drain::Drain;
 use crate::health::Health;
@@ -28,6 +29,8 @@ use crate::open_files;
 use crate::probe::{Probe, Prober};
 use crate::stack;
 use crate::telemetry::{self, TelemetryError};
+use crate::tls::{ClientTls, ServerTls, TlsError, Watcher};
+use crate::upstream::dial::{Dialer, authority};
 use crate::upstream::from_config;
 use crate::upstream::http::HttpUpstream;
 use crate::upstream::sessions::SessionNode;
@@ -55,6 +58,9 @@ pub enum RunError {
     /// Logs or traces could not be set up.
     #[error("telemetry: {0}")]
     Telemetry(#[from] TelemetryError),
+    /// There can be no TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The upstream cannot be called so.
     #[error("upstream: {0}")]
     Upstream(#[from] http::Error),
@@ -110,6 +116,7 @@ pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), R
         layer: stack::concerns(config, &node, upstream.timeouts.first_byte()),
         connections: Connections::new(drain.clone(), limits.connections_max(), limits.connections_per_client_max()),
         memory: Arc::clone(&memory),
+        watcher: Watcher::default(),
     };
     guard.server.add_service(background_service("metrics", Upkeep::new(Arc::clone(&memory))));
     let admin = Admin {
@@ -121,6 +128,9 @@ pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), R
     };
     guard.server.add_service(host::listening(AdminApp::new(admin.router()), addresses.admin, 0));
     let finish = guard.serve_upstream(upstream, health)?;
+    if !guard.watcher.is_empty() {
+        guard.server.add_service(background_service("certificates", guard.watcher));
+    }
     tracing::info!(listeners = ?addresses.listeners, admin = %addresses.admin, %node, "serving");
     announce(&addresses);
     host::run(guard.server, Ending::new(drain, config.shutdown().clone(), finish));
@@ -135,6 +145,7 @@ struct Guard<'a> {
     layer: GuardLayer,
     connections: Connections,
     memory: Arc<Memory>,
+    watcher: Watcher,
 }
 
 impl Guard<'_> {
@@ -145,19 +156,26 @@ impl Guard<'_> {
         let sessions = || from_config::sessions(config, upstream);
         let (probe, finish) = match &upstream.target {
             Target::Url(NodeUrl::Http(uri)) => {
-                let node = HttpUpstream::new(from_config::http(upstream, uri))?;
+                let (dialer, timeout) = (self.dialer(upstream, uri)?, upstream.health.timeout());
+                let node = HttpUpstream::new(from_config::http(upstream, uri, dialer.clone()))?;
                 self.serve(|| node.another_pool())?;
-                let (authority, timeout) = (from_config::authority(uri), upstream.health.timeout());
-                (Probe::Connect { authority, timeout }, host::nothing_to_finish())
+                (Probe::Connect { dialer, timeout }, host::nothing_to_finish())
             }
             Target::Url(NodeUrl::Tcp(authority)) => {
-                self.serve_sessions(socket::node(SocketAddress::Tcp(authority.clone()), sessions()))?
+                let dialer = Dialer::new(authority, None);
+                self.serve_sessions(socket::node(SocketAddress::Tcp(dialer), sessions()))?
             }
             Target::Url(NodeUrl::Unix(path)) => {
                 self.serve_sessions(socket::node(SocketAddress::Unix(path.clone()), sessions()))?
             }
-            Target::Url(NodeUrl::Sse(uri)) => self.serve_sessions(sse::node(uri.clone(), sessions()))?,
-            Target::Url(NodeUrl::WebSocket(uri)) => self.serve_sessions(web_socket::node(uri.clone(), sessions()))?,
+            Target::Url(NodeUrl::Sse(uri)) => {
+                let dialer = self.dialer(upstream, uri)?;
+                self.serve_sessions(sse::node(uri.clone(), dialer, sessions()))?
+            }
+            Target::Url(NodeUrl::WebSocket(uri)) => {
+                let dialer = self.dialer(upstream, uri)?;
+                self.serve_sessions(web_socket::node(uri.clone(), dialer, sessions()))?
+            }
             Target::Stdio { command, process } => {
                 let sessions = from_config::children(config, upstream, process);
                 self.serve_sessions(stdio::node(from_config::stdio(config, command, process), sessions))?
@@ -166,6 +184,17 @@ impl Guard<'_> {
         let prober = Prober::new(probe, interval, health, self.layer.clone());
         self.server.add_service(background_service("health", prober));
         Ok(finish)
+    }
+
+    /// What makes the connections to the node at `uri`.
+    fn dialer(&mut self, upstream: &Upstream, uri: &Uri) -> Result<Dialer, RunError> {
+        let tls =
+            is_secure(uri).then(|| ClientTls::load("upstreams[0].tls", &upstream.tls, uri.host().unwrap_or_default()));
+        let tls = tls.transpose()?;
+        if let Some(tls) = &tls {
+            self.watcher.client(tls);
+        }
+        Ok(Dialer::new(authority(uri), tls))
     }
 
     fn serve_sessions(&mut self, node: SessionNode) -> Result<(Probe, Finish), RunError> {
@@ -177,11 +206,16 @@ impl Guard<'_> {
     fn serve<U: middleware::Upstream>(&mut self, upstream: impl Fn() -> U) -> Result<(), RunError> {
         let limits = &self.config.guard().limits;
         let silence = Silence { first: limits.header_timeout(), between: limits.keep_alive() };
-        for (listener, address) in self.config.listeners().iter().zip(&self.addresses.listeners) {
+        for (index, (listener, address)) in self.config.listeners().iter().zip(&self.addresses.listeners).enumerate() {
             let layer = stack::guard(&self.layer, listener)?;
+            let tls = listener.tls.as_ref().map(|tls| ServerTls::load(&format!("listeners[{index}].tls"), tls));
+            let tls = tls.transpose()?;
+            if let Some(tls) = &tls {
+                self.watcher.server(tls);
+            }
             for core in 0..host::cores() {
                 let (connections, memory) = (self.connections.clone(), Arc::clone(&self.memory));
-                let app = GuardApp::new(layer.layer(upstream()), connections, silence, memory);
+                let app = GuardApp::new(layer.layer(upstream()), connections, silence, memory).tls(tls.clone());
                 self.server.add_service(host::listening(app, *address, core));
             }
         }
@@ -210,7 +244,7 @@ fn claim(config: &Config) -> Result<Addresses, RunError> {
 /// How the node is called in metrics and logs: where it is, never with what credentials or arguments.
 fn node_name(upstream: &Upstream) -> String {
     match &upstream.target {
-        Target::Url(NodeUrl::Http(uri) | NodeUrl::Sse(uri) | NodeUrl::WebSocket(uri)) => from_config::authority(uri),
+        Target::Url(NodeUrl::Http(uri) | NodeUrl::Sse(uri) | NodeUrl::WebSocket(uri)) => authority(uri),
         Target::Url(NodeUrl::Tcp(authority)) => authority.clone(),
         Target::Url(NodeUrl::Unix(path)) => path.display().to_string(),
         Target::Stdio { command, .. } => command.program().to_owned(),

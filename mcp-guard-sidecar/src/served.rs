@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use mcp_guard::call::Method as McpMethod;
-use mcp_guard::middleware::{self, GuardBody, Handler, McpService};
+use mcp_guard::middleware::{self, GuardBody, Handler, McpService, Subject};
 use mcp_guard::refusal::{Reason, Refusal};
 use metrics::counter;
 
@@ -38,6 +38,8 @@ impl<H> Clone for Served<H> {
 /// What holds for all requests of a connection.
 pub(crate) struct Connection {
     pub(crate) client: IpAddr,
+    /// Who the client is, where it has shown that.
+    pub(crate) subject: Option<Subject>,
     pub(crate) drain: Drain,
     pub(crate) memory: Arc<Memory>,
     /// Why the whole connection is turned away. It was counted when it was accepted.
@@ -56,7 +58,10 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Served<H> {
 
 impl<H: Handler> Served<H> {
     /// Answers a request, however it came.
-    pub(crate) fn answer<B>(&self, request: Request<B>) -> ServedFuture<middleware::Served<H::Body>, GuardBody<H::Body>>
+    pub(crate) fn answer<B>(
+        &self,
+        mut request: Request<B>,
+    ) -> ServedFuture<middleware::Served<H::Body>, GuardBody<H::Body>>
     where
         B: Body<Data: Send> + Send + 'static,
     {
@@ -65,6 +70,9 @@ impl<H: Handler> Served<H> {
         }
         let (version, stays_open) = (request.version(), stays_open(&request));
         let connection = Arc::clone(&self.connection);
+        if let Some(subject) = &connection.subject {
+            request.extensions_mut().insert(subject.clone());
+        }
         ServedFuture::Asked {
             future: self.service.serve(request, Some(self.connection.client)),
             connection,

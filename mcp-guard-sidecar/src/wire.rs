@@ -10,13 +10,17 @@ use hyper_util::rt::TokioIo;
 use pingora::protocols::Stream;
 
 use crate::http1::Inbox;
+use crate::tls::MaybeTls;
 
 /// A stream of which the beginning was read, to tell what its client speaks.
 #[derive(Debug)]
 pub(crate) struct Wire {
     inbox: Inbox,
-    io: TokioIo<Stream>,
+    io: TokioIo<ClientStream>,
 }
+
+/// A client's stream, as pingora accepted it, or with TLS on it.
+pub(crate) type ClientStream = MaybeTls<Stream>;
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,12 +34,12 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Wire {
     /// A stream of which nothing was read.
-    pub(crate) fn new(stream: Stream) -> Self {
+    pub(crate) fn new(stream: ClientStream) -> Self {
         Self { inbox: Inbox::default(), io: TokioIo::new(stream) }
     }
 
     /// The stream, and what was read of it.
-    pub(crate) fn into_parts(self) -> (Stream, Bytes) {
+    pub(crate) fn into_parts(self) -> (ClientStream, Bytes) {
         (self.io.into_inner(), self.inbox.0)
     }
 

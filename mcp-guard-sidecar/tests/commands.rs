@@ -65,6 +65,19 @@ fn run_refuses_a_bad_config_and_a_bad_command_line_with_2() {
 }
 
 #[test]
+fn run_ends_with_1_where_there_can_be_no_tls() {
+    let tls = "{certificate: /does/not/exist.crt, key: /does/not/exist.key}";
+    let yaml = format!(
+        "listeners: [{{address: '127.0.0.1:0', tls: {tls}}}]\nadmin: {{address: '127.0.0.1:0'}}\nupstreams: [{{url: 'http://node/'}}]"
+    );
+    let (_folder, file) = file(&yaml);
+    let output = mcp_guard(&["run", "-c", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = "listeners[0].tls.certificate: /does/not/exist.crt: cannot be read: No such file";
+    assert!(stderr(&output).contains(told), "{}", stderr(&output));
+}
+
+#[test]
 fn schema_prints_a_json_schema() {
     let output = mcp_guard(&["schema"]);
     assert_eq!(output.status.code(), Some(0));

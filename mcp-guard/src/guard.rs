@@ -103,7 +103,8 @@ impl GuardLayer {
     }
 
     /// Lets `subject_of` say who a caller is, for rate limits with `subject` in `key` or `match`, and for the queue, where
-    /// callers take turns. Where it says `None`, the caller has no subject.
+    /// callers take turns. Where it says `None`, the caller's subject is the [`Subject`](crate::middleware::Subject) that the
+    /// host put into the request's extensions, if it did.
     ///
     /// ```
     /// # use mcp_guard::{GuardLayer, config::GuardConfig};

@@ -59,6 +59,11 @@ pub fn call_tool(id: i64, name: &str, arguments: Value) -> Value {
 ///
 /// If there is no answer.
 pub fn send(address: SocketAddr, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Reply {
+    raw(address, &post(address, &[headers, &[("connection", "close")]].concat(), body)).expect("an answer")
+}
+
+/// What [`send`] sends, on a connection that is kept unless `headers` say otherwise.
+pub fn post(address: SocketAddr, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
     let mut all = vec![
         ("content-type", "application/json"),
         ("accept", "application/json, text/event-stream"),
@@ -66,7 +71,7 @@ pub fn send(address: SocketAddr, headers: &[(&str, &str)], body: impl AsRef<[u8]
     ];
     all.retain(|(name, _)| !headers.iter().any(|(other, _)| other == name));
     all.extend(headers.iter().filter(|(_, value)| !value.is_empty()));
-    send_to(address, "POST", "/mcp", &all, body)
+    encode(address, "POST", "/mcp", &all, body.as_ref())
 }
 
 /// Sends one request with just these headers beside `Host` and the length.
@@ -81,8 +86,12 @@ pub fn send_to(
     headers: &[(&str, &str)],
     body: impl AsRef<[u8]>,
 ) -> Reply {
-    let body = body.as_ref();
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let headers = [headers, &[("connection", "close")]].concat();
+    raw(address, &encode(address, method, path, &headers, body.as_ref())).expect("an answer")
+}
+
+fn encode(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -92,7 +101,7 @@ pub fn send_to(
     head.push_str("\r\n");
     let mut bytes = head.into_bytes();
     bytes.extend_from_slice(body);
-    raw(address, &bytes).expect("an answer")
+    bytes
 }
 
 pub(crate) fn get_blocking(address: SocketAddr, path: &str) -> Option<Reply> {

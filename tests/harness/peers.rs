@@ -78,6 +78,20 @@ impl Peers {
         lines(script, &self.run(Command::new(self.python_program()).arg(source(script)).args(args)))
     }
 
+    /// Lets sslyze look at the server at `address` as `localhost`, whose certificate the authority in `ca` issued, and
+    /// gives what it finds against one of Mozilla's TLS configurations.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be run.
+    pub fn sslyze(&self, configuration: &str, ca: &Path, address: SocketAddr) -> String {
+        let mut command = Command::new(self.folder.join("sslyze/bin/sslyze"));
+        command.arg(format!("--mozilla_config={configuration}")).arg("--certinfo_ca_file").arg(ca);
+        let output = command.arg(format!("localhost:{}", address.port())).output().expect("sslyze runs");
+        let found = String::from_utf8_lossy(&output.stdout).into_owned();
+        found.split_once("COMPLIANCE AGAINST").map_or(found.clone(), |(_, compliance)| compliance.to_owned())
+    }
+
     /// The interpreter that has the Python SDK.
     pub fn python_program(&self) -> PathBuf {
         self.folder.join("python/bin/python")

@@ -30,7 +30,7 @@ impl Guard {
     ///
     /// If it does not start.
     pub fn run(program: &str, args: &[&str]) -> Self {
-        Self::start(program, "run", args, None)
+        Self::start(program, "run", args, None).ready()
     }
 
     /// Runs it with a config file, whose `listeners` and `admin` are replaced by free ports.
@@ -39,6 +39,15 @@ impl Guard {
     ///
     /// If it does not start.
     pub fn with_config(program: &str, yaml: &str) -> Self {
+        Self::unready(program, yaml).ready()
+    }
+
+    /// The same, and does not wait until its node is well.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn unready(program: &str, yaml: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the config");
         let path: PathBuf = folder.path().join("guard.yaml");
         std::fs::write(&path, yaml).expect("the config is written");
@@ -51,7 +60,7 @@ impl Guard {
     ///
     /// If it does not start.
     pub fn demo(program: &str) -> (Self, String) {
-        let mut guard = Self::start(program, "demo", &[], None);
+        let mut guard = Self::start(program, "demo", &[], None).ready();
         let mut printed = String::new();
         let mut out = BufReader::new(guard.process.stdout.take().expect("its output"));
         while !printed.contains("tracing:") || !printed.ends_with("\n\n") {
@@ -79,9 +88,13 @@ impl Guard {
             }
         });
         let guard = Self { process, listen, admin, _config: config };
-        patiently("the guard is ready", || guard.get("/readyz").is_some_and(|reply| reply.status == 200));
         patiently("it listens", || std::net::TcpStream::connect(listen).is_ok());
         guard
+    }
+
+    fn ready(self) -> Self {
+        patiently("the guard is ready", || self.get("/readyz").is_some_and(|reply| reply.status == 200));
+        self
     }
 
     /// The URL of the MCP endpoint.

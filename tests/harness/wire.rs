@@ -8,7 +8,7 @@ use crate::process::PATIENCE;
 
 /// An HTTP/1.1 connection. Whatever does not come in time fails the test.
 #[derive(Debug)]
-pub struct Wire(BufReader<TcpStream>);
+pub struct Wire<S = TcpStream>(BufReader<S>);
 
 impl Wire {
     /// Connects.
@@ -27,7 +27,19 @@ impl Wire {
     /// If it is closed already.
     pub fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("an open socket");
+        Self::over(stream)
+    }
+}
+
+impl<S: Read + Write> Wire<S> {
+    /// One over `stream`, which has a time-out of its own.
+    pub fn over(stream: S) -> Self {
         Self(BufReader::new(stream))
+    }
+
+    /// What it is over.
+    pub fn stream(&self) -> &S {
+        self.0.get_ref()
     }
 
     /// Sends `bytes` as they are.

@@ -1,7 +1,6 @@
 //! Where clients and operators reach the guard.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use thiserror::Error;
 
 use super::address;
 use super::host_name::{HostName, Origin};
+use super::tls::Tls;
 
 /// One address on which clients are served.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -24,7 +24,7 @@ pub struct Listener {
     /// Other processes may listen at this address too, and the kernel spreads connections over them (SO_REUSEPORT). Without
     /// it a guard does not start where somebody else listens.
     pub share_port: bool,
-    /// The server's certificate; not supported by this build yet.
+    /// TLS, with HTTP/2 or HTTP/1.1 as the client asks by ALPN; without it HTTP is spoken in the clear.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// Which `Host` headers are served, against DNS rebinding: `HOST` on any port, or `HOST:PORT`. Empty: the names of
@@ -45,20 +45,6 @@ impl Default for Listener {
             allowed_origins: Vec::new(),
         }
     }
-}
-
-/// Files of a TLS server.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Tls {
-    /// The certificate chain, PEM.
-    pub certificate: PathBuf,
-    /// The private key, PEM.
-    pub key: PathBuf,
-    /// The authorities of client certificates, PEM; with it each client must show one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_ca: Option<PathBuf>,
 }
 
 /// The path of the MCP endpoint: absolute, without a query. Default `/mcp`.

@@ -6,7 +6,7 @@
 //!               Flags                          └── Problem: place, key, value, what is allowed ──▶ ConfigError
 //! ```
 //!
-//! A [`Config`] that exists is valid. What is known but not built yet (TLS, `https` upstreams, several nodes) is
+//! A [`Config`] that exists is valid. What is known but not built yet (several nodes) is
 //! refused by name, never ignored.
 //!
 //! | what                      | bound                        | at the bound                   |
@@ -44,6 +44,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod tls;
 mod upstream;
 mod url;
 mod yaml;
@@ -52,7 +53,7 @@ pub use address::{InvalidAddress, parse_address};
 pub use flags::Flags;
 pub use host_name::{HostName, InvalidHostName, InvalidOrigin, Origin};
 pub use key_path::KeyPath;
-pub use listener::{Admin, InvalidPath, Listener, McpPath, Tls};
+pub use listener::{Admin, InvalidPath, Listener, McpPath};
 pub use load::{FILE_BYTES_MAX, PROBLEMS_MAX};
 pub use mcp_guard::session::Profile;
 pub use problem::{ConfigError, Place, Problem};
@@ -63,6 +64,7 @@ pub use secret::Secret;
 pub use shutdown::Shutdown;
 pub use telemetry::{InvalidTelemetry, LogConfig, LogFormat, LogLevel, TelemetryConfig, TraceConfig};
 pub use timing::{Health, InvalidTiming, Timeouts};
+pub use tls::{InvalidUpstreamTls, Tls, TlsVersion, UpstreamTls};
 pub use upstream::{Command, InvalidUpstream, Target, Upstream};
-pub use url::{HttpUrl, InvalidUrl, NodeUrl, UrlFault};
+pub use url::{HttpUrl, InvalidUrl, NodeUrl, UrlFault, is_secure};
 pub use yaml::{DEPTH_MAX, json_of_yaml};

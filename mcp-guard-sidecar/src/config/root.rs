@@ -91,7 +91,7 @@ impl Config {
         problems.extend(upstream_problem(&spec.upstreams));
         problems.extend(start_problems(&spec.upstreams));
         problems.extend(cost_problems(&spec.guard));
-        problems.extend(subject_problems(&spec.guard));
+        problems.extend(subject_problems(&spec));
         if problems.is_empty() { Ok(Self(spec)) } else { Err(problems) }
     }
 
@@ -147,10 +147,6 @@ fn listener_problems(spec: &ConfigSpec) -> Vec<(KeyPath, String)> {
     let mut taken: Vec<(SocketAddr, String)> = Vec::new();
     for (index, listener) in spec.listeners.iter().enumerate() {
         let path = list.index(index);
-        if listener.tls.is_some() {
-            let what = "not supported by this build yet: leave it out, and let TLS end in front of the guard";
-            problems.push((path.key("tls"), what.into()));
-        }
         let path = path.key("address");
         problems.extend(taken_problem(&path, listener.address, &taken));
         taken.push((listener.address, path.to_string()));
@@ -196,18 +192,20 @@ fn cost_problems(guard: &GuardConfig) -> Vec<(KeyPath, String)> {
     checks.filter_map(|(index, check)| Some((path(index), check.err()?.to_string()))).collect()
 }
 
-/// Rules on who calls, which nothing in the sidecar knows: all callers would share one allowance.
-fn subject_problems(guard: &GuardConfig) -> Vec<(KeyPath, String)> {
+/// Rules on who calls, where no listener asks: all callers would share one allowance.
+fn subject_problems(spec: &ConfigSpec) -> Vec<(KeyPath, String)> {
     let mut problems = Vec::new();
-    for (index, rule) in guard.rate_limits.as_slice().iter().enumerate() {
+    if spec.listeners.iter().any(|listener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())) {
+        return problems;
+    }
+    for (index, rule) in spec.guard.rate_limits.as_slice().iter().enumerate() {
         let path = KeyPath::root().key("guard").key("rate_limits").index(index);
         if let Some(place) = rule.key().iter().position(|part| *part == KeyPart::Subject) {
-            let what =
-                "subject is not supported by this build yet, which does not know who calls: write client or session";
+            let what = "subject is who a client's certificate names, and no listener asks for one: write client or session, or tls.client_ca at a listener";
             problems.push((path.key("key").index(place), what.into()));
         }
         if rule.call_match().subject.is_some() {
-            let what = "not supported by this build yet, which does not know who calls: leave it out";
+            let what = "is who a client's certificate names, and no listener asks for one: leave it out, or write tls.client_ca at a listener";
             problems.push((path.key("match").key("subject"), what.into()));
         }
     }

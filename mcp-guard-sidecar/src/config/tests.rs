@@ -98,16 +98,24 @@ fn a_flag_over_a_section_of_the_wrong_kind_does_not_hide_the_mistake() {
 
 #[test]
 fn the_effective_config_reads_as_the_config_itself() {
-    let text = "upstreams: [{command: [node], process: {memory: 64MiB}}]\nguard: {limits: {body: 1KiB}}";
-    let config = parse(text);
-    assert_eq!(parse(&config.effective().to_string()), config);
+    for text in [
+        "upstreams: [{command: [node], process: {memory: 64MiB}}]\nguard: {limits: {body: 1KiB}}",
+        "listeners: [{tls: {certificate: c, key: k, minimum_version: TLSv1.2}}]\n\
+         upstreams: [{url: 'https://node', tls: {ca: a, certificate: c, key: k, server_name: n}}]",
+    ] {
+        let config = parse(text);
+        assert_eq!(parse(&config.effective().to_string()), config);
+    }
 }
 
 #[test]
 fn a_url_is_written_as_it_is_read() {
     for (text, canonical) in [
         ("http://node:1/mcp", "http://node:1/mcp"),
+        ("https://node/mcp", "https://node/mcp"),
         ("SSE+HTTP://node/sse", "sse+http://node/sse"),
+        ("sse+https://node/sse", "sse+https://node/sse"),
+        ("wss://node/mcp", "wss://node/mcp"),
         ("ws://[::1]:1/mcp", "ws://[::1]:1/mcp"),
         ("tcp://node:7", "tcp://node:7"),
         ("tcp://node:7/", "tcp://node:7"),
@@ -116,6 +124,14 @@ fn a_url_is_written_as_it_is_read() {
     ] {
         assert_eq!(url(&parse(&format!("upstreams: [{{url: '{text}'}}]"))), canonical);
     }
+}
+
+#[test]
+fn who_calls_is_known_where_a_listener_asks() {
+    let limits = "guard: {rate_limits: [{name: s, key: [subject], rate: 1/s, burst: 1}]}\n";
+    let tls = "listeners: [{tls: {certificate: c, key: k, client_ca: ca}}, {address: '127.0.0.1:1'}]\n";
+    assert!(error(&format!("{URL}{limits}"), &Flags::default()).contains("no listener asks for one"));
+    parse(&format!("{URL}{limits}{tls}"));
 }
 
 #[test]

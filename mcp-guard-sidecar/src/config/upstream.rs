@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::process::Process;
 use super::timing::{Health, Timeouts};
+use super::tls::UpstreamTls;
 use super::url::{InvalidUrl, NodeUrl};
 
 /// The node that is guarded, and how it is reached.
@@ -21,6 +22,8 @@ pub struct Upstream {
     pub target: Target,
     /// Which known quirks the node has.
     pub profile: Profile,
+    /// How it is called over TLS; nothing but defaults where it is not.
+    pub tls: UpstreamTls,
     /// Most connections to the node for calls at once; streams that only listen may have as many again. Where a session
     /// has a connection of its own, most sessions. Has no meaning for stdio.
     pub connections: NonZeroUsize,
@@ -69,8 +72,8 @@ impl Command {
 #[schemars(rename = "Upstream", extend("oneOf" = [{"required": ["url"]}, {"required": ["command"]}]))]
 struct UpstreamSpec {
     /// A server that listens: Streamable HTTP at `http://HOST[:PORT][/PATH]`, the HTTP with server-sent events of
-    /// 2024-11-05 at `sse+http://HOST[:PORT]/PATH`, WebSocket at `ws://HOST[:PORT][/PATH]`, JSON lines at `tcp://HOST:PORT`
-    /// or on the socket `unix:/PATH`.
+    /// 2024-11-05 at `sse+http://HOST[:PORT]/PATH`, WebSocket at `ws://HOST[:PORT][/PATH]`, each over TLS as `https`,
+    /// `sse+https` and `wss`; JSON lines at `tcp://HOST:PORT` or on the socket `unix:/PATH`.
     #[serde(default, deserialize_with = "node_url", skip_serializing_if = "Option::is_none")]
     url: Option<NodeUrl>,
     /// A program that speaks on its standard input and output, and its arguments; one child for each session.
@@ -83,6 +86,9 @@ struct UpstreamSpec {
     /// Which known quirks the node has.
     #[serde(default)]
     profile: Profile,
+    /// TLS to the node; only beside an `https`, `sse+https` or `wss` URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tls: Option<UpstreamTls>,
     /// Most connections to the node for calls at once; streams that only listen may have as many again. Where all are in
     /// use, a request waits for one as long as `timeouts.connect`, anything else as long as `timeouts.first_byte`. With
     /// `sse+http`, `ws`, `tcp` and `unix` each session has a connection of its own, and where all are in use, no session is
@@ -128,6 +134,9 @@ pub enum InvalidUpstream {
     /// There is no child to run.
     #[error("process is for a node that the guard runs: write it beside command, not beside url")]
     ProcessOfUrl,
+    /// Nothing to be secure.
+    #[error("tls is for a node that is called over TLS: write it beside an https, sse+https or wss URL")]
+    TlsOfNothing,
     /// Nothing to run.
     #[error("command names no program: write [PROGRAM, ARGUMENT, ...]")]
     NoProgram,
@@ -149,8 +158,11 @@ impl TryFrom<UpstreamSpec> for Upstream {
                 Target::Stdio { command: command(words)?, process: process.unwrap_or_default() }
             }
         };
-        let UpstreamSpec { profile, connections, timeouts, health, .. } = spec;
-        Ok(Self { target, profile, connections, timeouts, health })
+        let UpstreamSpec { profile, tls, connections, timeouts, health, .. } = spec;
+        if tls.is_some() && !matches!(&target, Target::Url(url) if url.is_secure()) {
+            return Err(InvalidUpstream::TlsOfNothing);
+        }
+        Ok(Self { target, profile, tls: tls.unwrap_or_default(), connections, timeouts, health })
     }
 }
 
@@ -166,11 +178,12 @@ fn command(words: Vec<String>) -> Result<Command, InvalidUpstream> {
 
 impl From<Upstream> for UpstreamSpec {
     fn from(upstream: Upstream) -> Self {
-        let Upstream { target, profile, connections, timeouts, health } = upstream;
+        let Upstream { target, profile, tls, connections, timeouts, health } = upstream;
+        let tls = matches!(&target, Target::Url(url) if url.is_secure()).then_some(tls);
         let (url, command, process) = match target {
             Target::Url(url) => (Some(url), None, None),
             Target::Stdio { command, process } => (None, Some(command.words), Some(process)),
         };
-        Self { url, command, process, profile, connections, timeouts, health }
+        Self { url, command, process, profile, tls, connections, timeouts, health }
     }
 }

@@ -43,10 +43,7 @@ pub struct InvalidUrl {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum UrlFault {
-    /// A transport that is planned.
-    #[error("{0} URLs are not supported by this build yet")]
-    NotYet(String),
-    /// A transport that nobody plans.
+    /// Nothing that is spoken here.
     #[error("{0:?} is not a scheme that is known here")]
     UnknownScheme(String),
     /// Not a URL with a scheme and a host.
@@ -65,9 +62,6 @@ pub enum UrlFault {
     #[error("a unix URL is the path of a socket, from the root")]
     NotAPath,
 }
-
-/// Schemes of transports that are planned; until they are there, each is refused by name.
-const PLANNED: [&str; 3] = ["https", "wss", "sse+https"];
 
 impl HttpUrl {
     const ALLOWED: &str = "http://HOST[:PORT][/PATH]";
@@ -91,7 +85,15 @@ impl FromStr for HttpUrl {
 }
 
 impl NodeUrl {
-    pub(super) const ALLOWED: &str = "http://HOST[:PORT][/PATH], sse+http://HOST[:PORT]/PATH, ws://HOST[:PORT][/PATH], tcp://HOST:PORT or unix:/PATH";
+    pub(super) const ALLOWED: &str = "http[s]://HOST[:PORT][/PATH], sse+http[s]://HOST[:PORT]/PATH, ws[s]://HOST[:PORT][/PATH], tcp://HOST:PORT or unix:/PATH";
+
+    /// Whether it is called over TLS.
+    pub fn is_secure(&self) -> bool {
+        match self {
+            Self::Http(uri) | Self::Sse(uri) | Self::WebSocket(uri) => is_secure(uri),
+            Self::Tcp(_) | Self::Unix(_) => false,
+        }
+    }
 }
 
 impl FromStr for NodeUrl {
@@ -111,9 +113,10 @@ fn parse_node(text: &str) -> Result<NodeUrl, UrlFault> {
     }
     let (scheme, rest) = split(text)?;
     match scheme.as_str() {
-        "http" => hierarchical("http", rest).map(NodeUrl::Http),
+        "http" | "https" => hierarchical(&scheme, rest).map(NodeUrl::Http),
         "sse+http" => hierarchical("http", rest).map(NodeUrl::Sse),
-        "ws" => hierarchical("ws", rest).map(NodeUrl::WebSocket),
+        "sse+https" => hierarchical("https", rest).map(NodeUrl::Sse),
+        "ws" | "wss" => hierarchical(&scheme, rest).map(NodeUrl::WebSocket),
         "tcp" => match hierarchical("tcp", rest)?.into_parts() {
             parts if parts.path_and_query.as_ref().is_some_and(|path| path != "/") => Err(UrlFault::NotAnAddress),
             parts => match parts.authority.filter(|authority| authority.port_u16().is_some()) {
@@ -125,13 +128,15 @@ fn parse_node(text: &str) -> Result<NodeUrl, UrlFault> {
     }
 }
 
+/// Whether the scheme is one with TLS.
+pub fn is_secure(uri: &Uri) -> bool {
+    matches!(uri.scheme_str(), Some("https" | "wss"))
+}
+
 /// The scheme, in lower case, and what is behind its colon.
 fn split(text: &str) -> Result<(String, &str), UrlFault> {
     let (scheme, rest) = text.split_once(':').ok_or(UrlFault::Malformed)?;
     let scheme = scheme.to_ascii_lowercase();
-    if PLANNED.contains(&scheme.as_str()) {
-        return Err(UrlFault::NotYet(scheme));
-    }
     // `localhost:3000` reads as a scheme too; it is no use to say that it is not one.
     if !rest.starts_with("//") {
         return Err(UrlFault::Malformed);
@@ -226,4 +231,4 @@ impl JsonSchema for NodeUrl {
 }
 
 /// Schemes in any case, as everywhere.
-const PATTERN: &str = "^(([sS][sS][eE]\\+)?[hH][tT][tT][pP]|[wW][sS]|[tT][cC][pP])://[^@#]+$|^unix:(//)?/.+$";
+const PATTERN: &str = "^(([sS][sS][eE]\\+)?[hH][tT][tT][pP][sS]?|[wW][sS][sS]?|[tT][cC][pP])://[^@#]+$|^unix:(//)?/.+$";

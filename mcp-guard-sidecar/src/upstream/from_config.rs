@@ -6,20 +6,16 @@ use std::path::{Path, PathBuf};
 
 use http::Uri;
 
+use super::dial::Dialer;
 use super::http::HttpOptions;
 use super::sessions::SessionOptions;
 use super::stdio::StdioOptions;
 use crate::config::{Command, Config, Process, Upstream};
 
-/// Host and port of `uri`, for the connection, for `Host` and for the node's name in metrics.
-pub fn authority(uri: &Uri) -> String {
-    format!("{}:{}", uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(80))
-}
-
-/// How a node at `uri` is called.
-pub fn http(upstream: &Upstream, uri: &Uri) -> HttpOptions {
+/// How a node at `uri` is called, to which `dialer` makes the connections.
+pub fn http(upstream: &Upstream, uri: &Uri, dialer: Dialer) -> HttpOptions {
     HttpOptions {
-        authority: authority(uri),
+        dialer,
         path: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         connections_max: upstream.connections.get(),
         connect_timeout: upstream.timeouts.connect(),

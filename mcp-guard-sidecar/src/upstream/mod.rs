@@ -1,5 +1,6 @@
 //! One file or folder per kind of node, and what they share.
 
+pub mod dial;
 pub mod from_config;
 pub mod http;
 mod line_rate;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use mcp_guard::middleware::UpstreamError;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::mpsc::Receiver;
 
+use super::dial::Dialer;
 use super::sessions::{Keeper, Link, Session, SessionNode, SessionOptions, serve_lines};
 
 /// A node that listens at `address`. No connection is made yet.
@@ -18,11 +19,11 @@ pub fn node(address: SocketAddress, sessions: SessionOptions) -> SessionNode {
 }
 
 /// Where a node listens.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SocketAddress {
-    /// Host and port.
-    Tcp(String),
+    /// What makes the connections to host and port.
+    Tcp(Dialer),
     /// A file.
     Unix(PathBuf),
 }
@@ -41,10 +42,8 @@ impl Link for SocketAddress {
 impl SocketAddress {
     async fn serve(&self, session: &Arc<Session>, lines: Receiver<Bytes>) -> io::Result<()> {
         match self {
-            Self::Tcp(authority) => {
-                let stream = TcpStream::connect(authority).await?;
-                stream.set_nodelay(true)?;
-                let (reader, writer) = stream.into_split();
+            Self::Tcp(dialer) => {
+                let (reader, writer) = tokio::io::split(dialer.dial().await?);
                 serve_lines(session, reader, writer, lines);
             }
             Self::Unix(path) => {

@@ -3,8 +3,10 @@
 //! The stream's first event says where messages are posted to; all that the node has to say comes on the stream. An
 //! address on another host is refused: what a client sends is for this node.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,27 +14,22 @@ use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mcp_guard::middleware::{EventSplitter, UpstreamError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::Receiver;
 use url::Url;
 
+use super::dial::{Dialer, NodeStream};
 use super::sessions::{Inlet, Keeper, Link, MESSAGE_BYTES_MAX, Session, SessionNode, SessionOptions};
 
-/// A node whose stream is at `url`. No connection is made yet.
-pub fn node(url: Uri, sessions: SessionOptions) -> SessionNode {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_keepalive(Some(KEEP_ALIVE));
-    let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+/// A node whose stream is at `url`, to which `dialer` makes the connections. None is made yet.
+pub fn node(url: Uri, dialer: Dialer, sessions: SessionOptions) -> SessionNode {
+    let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(Connector(dialer));
     SessionNode::new(EventStream { url, client }, sessions)
 }
-
-/// When a peer is asked whether it is there, of whom nothing was heard so long.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct EventStream {
@@ -40,7 +37,32 @@ struct EventStream {
     client: HttpClient,
 }
 
-type HttpClient = Client<HttpConnector, Full<Bytes>>;
+type HttpClient = Client<Connector, Full<Bytes>>;
+
+/// Makes hyper's connections. It is asked by a URL each time, and there is one node.
+#[derive(Clone, Debug)]
+struct Connector(Dialer);
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<NodeStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<NodeStream>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let dialer = self.0.clone();
+        Box::pin(async move { dialer.dial().await.map(TokioIo::new) })
+    }
+}
+
+impl Connection for NodeStream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
 
 #[async_trait]
 impl Link for EventStream {

@@ -13,7 +13,6 @@ use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, Uri, header};
 use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::session::Profile;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{interval_at, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -23,18 +22,19 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::from_config::authority;
+use super::dial::{Dialer, NodeStream};
 use super::sessions::{Inlet, Keeper, Link, MESSAGE_BYTES_MAX, Session, SessionNode, SessionOptions};
 
-/// A node at `url`, of the scheme `ws`. No connection is made yet.
-pub fn node(url: Uri, sessions: SessionOptions) -> SessionNode {
+/// A node at `url`, of the scheme `ws` or `wss`, to which `dialer` makes the connections. None is made yet.
+pub fn node(url: Uri, dialer: Dialer, sessions: SessionOptions) -> SessionNode {
     let ends_messages = sessions.profile == Profile::Erlmcp;
-    SessionNode::new(WebSocket { url, ends_messages, is_plain: AtomicBool::new(false) }, sessions)
+    SessionNode::new(WebSocket { url, dialer, ends_messages, is_plain: AtomicBool::new(false) }, sessions)
 }
 
 #[derive(Debug)]
 struct WebSocket {
     url: Uri,
+    dialer: Dialer,
     /// Whether each message ends with a line feed, without which erlmcp waits for more.
     ends_messages: bool,
     /// Whether the node has shown that it knows no subprotocol.
@@ -57,7 +57,7 @@ impl Link for WebSocket {
     }
 }
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket = WebSocketStream<NodeStream>;
 
 impl WebSocket {
     async fn open(&self) -> Result<Socket, Error> {
@@ -77,8 +77,7 @@ impl WebSocket {
         if let Some(subprotocol) = subprotocol {
             request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
         }
-        let stream = TcpStream::connect(authority(&self.url)).await?;
-        stream.set_nodelay(true)?;
+        let stream = self.dialer.dial().await?;
         let bounds = WebSocketConfig::default()
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));

@@ -80,3 +80,9 @@ impl fmt::Debug for McpRequest {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "made by the host")]
 pub struct Client(pub IpAddr);
+
+/// Who the client is, as whoever accepted the connection has verified it, put into the request's extensions: it becomes
+/// the [`Call::subject`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "made by the host")]
+pub struct Subject(pub Arc<str>);

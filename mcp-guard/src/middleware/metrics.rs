@@ -110,6 +110,11 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ("mcp_guard_validation_unchecked_total", "Calls whose arguments no schema was there for, by reason."),
     ("mcp_guard_tool_schemas_skipped_total", "Schemas of tools that cannot be used, by reason."),
     ("mcp_guard_tool_lists_total", "Lists of tools that the guard asked for itself, by how they ended."),
+    ("mcp_guard_tls_handshakes_total", "Handshakes with clients: completed, failed, or left before their end."),
+    (
+        "mcp_guard_certificate_reloads_total",
+        "Changed files of TLS: reloaded, or no good, so that the ones before are kept.",
+    ),
     ("mcp_guard_results_replaced_total", "Results that broke their output schema and were replaced by an error."),
 ];
 
@@ -126,6 +131,10 @@ pub const GAUGES: &[(&str, &str)] = &[
     ),
     ("mcp_guard_sessions", "Sessions that the guard keeps itself."),
     ("mcp_guard_upstream_healthy", "1 if the node is well, else 0."),
+    (
+        "mcp_guard_certificate_expiry_timestamp_seconds",
+        "When a certificate of the guard's own ends, by the section that names it; seconds since 1970.",
+    ),
     ("mcp_guard_build_info", "Always 1; the labels say what runs."),
 ];
 

@@ -32,7 +32,7 @@ pub use answer::Answer;
 pub use body::{BodyError, GuardBody};
 pub use deadline::Deadline;
 pub use edge::{EdgePolicy, InvalidEdge};
-pub use handler::{Client, Handler, McpRequest};
+pub use handler::{Client, Handler, McpRequest, Subject};
 pub use metrics::{COUNTERS, GAUGES, HISTOGRAMS, describe_metrics};
 pub use node::Node;
 pub use record::Record;

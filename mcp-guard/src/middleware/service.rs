@@ -22,7 +22,7 @@ use tower::Service;
 use super::answer::Answer;
 use super::body::{GuardBody, event};
 use super::edge::{Admitted, EdgePolicy, spell_out_accept};
-use super::handler::{Client, Handler, McpRequest};
+use super::handler::{Client, Handler, McpRequest, Subject};
 use super::read_body::read_body;
 use super::{agreement, clock, metrics};
 use crate::call::{Call, Kind, Method};
@@ -228,6 +228,7 @@ impl<H: Handler> Shared<H> {
         }
         call.session = sender.session;
         call.client = sender.client;
+        call.subject = head.extensions.get::<Subject>().map(|subject| Box::from(&*subject.0));
         let mut request = McpRequest::at(sender.now, head, body, Arc::new(call));
         request.tape = tape;
         Either::Left(self.handler.handle(request))

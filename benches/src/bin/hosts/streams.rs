@@ -13,6 +13,7 @@ use mcp_guard_sidecar::connection::GuardApp;
 use mcp_guard_sidecar::drain::Drain;
 use mcp_guard_sidecar::host;
 use mcp_guard_sidecar::memory::Memory;
+use mcp_guard_sidecar::upstream::dial::Dialer;
 use mcp_guard_sidecar::upstream::http::{HttpOptions, HttpUpstream};
 use pingora::services::listening::Service;
 
@@ -35,7 +36,7 @@ pub(crate) fn serve_stealing(address: SocketAddr, node: SocketAddr) {
 /// The sidecar's host and upstream around a stack that only parses.
 pub(crate) fn serve_per_core(address: SocketAddr, node: SocketAddr) -> Result<(), Fault> {
     let upstream = HttpUpstream::new(HttpOptions {
-        authority: node.to_string(),
+        dialer: Dialer::new(node.to_string(), None),
         path: "/mcp".into(),
         connections_max: 1024,
         connect_timeout: Duration::from_secs(1),

@@ -8,14 +8,14 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
-use tokio::net::TcpStream;
 
 use super::slots::Slot;
 use crate::http1::{self, Decoder, Framing, HEAD_BYTES_MAX, Http1Error, Inbox, Outbox};
+use crate::upstream::dial::NodeStream;
 
 /// A connection to the node, counted while it lives.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: NodeStream,
     inbox: Inbox,
     outbox: Outbox,
     answer: Decoder,
@@ -35,7 +35,7 @@ pub(super) enum SendError {
 
 impl Connection {
     /// A connection over `stream`, in the place `slot`.
-    pub(super) fn over(stream: TcpStream, slot: Slot) -> Self {
+    pub(super) fn over(stream: NodeStream, slot: Slot) -> Self {
         let (inbox, outbox) = (Inbox::default(), Outbox::default());
         Self { stream, inbox, outbox, answer: Decoder::new(Framing::Length(0)), is_kept: true, slot }
     }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use mcp_guard::session::Profile;
 
+use crate::upstream::dial::Dialer;
+
 /// What is known about a node.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// Host and port, for the connection and for `Host`.
-    pub authority: String,
+    /// What makes connections to it; its host and port are `Host`.
+    pub dialer: Dialer,
     /// The path of its MCP endpoint.
     pub path: String,
     /// Most connections for calls, those of all pools together. Streams that only listen (GET,

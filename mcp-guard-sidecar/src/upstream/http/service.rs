@@ -10,7 +10,6 @@ use http::{Extensions, Response, Uri, Version};
 use mcp_guard::call::{Call, Kind, Method};
 use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError, clock, frame_whole};
 use mcp_guard::refusal::{Reason, Refusal};
-use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
 use super::body::PooledBody;
@@ -21,6 +20,7 @@ use super::options::HttpOptions;
 use super::pool::{Pool, Pools};
 use super::quirks;
 use super::slots::Slot;
+use crate::upstream::dial::why;
 
 /// A node and the connections to it. Pools made with [`HttpUpstream::another_pool`] share the bounds.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl HttpUpstream {
     ///
     /// If authority or path cannot stand in a request.
     pub fn new(options: HttpOptions) -> Result<Self, http::Error> {
-        let host = HeaderValue::try_from(&options.authority)?;
+        let host = HeaderValue::try_from(options.dialer.authority())?;
         let target = Uri::try_from(&options.path)?;
         let pools = Pools::new(options.connections_max, options.idle_timeout);
         let pool = pools.add();
@@ -167,14 +167,11 @@ impl HttpUpstream {
     async fn connect(&self, place: Slot) -> Result<Connection, UpstreamError> {
         let options = &self.0.shared.options;
         let unavailable = |text: String| UpstreamError::Unavailable(text);
-        let stream = match timeout(options.connect_timeout, TcpStream::connect(&options.authority)).await {
-            Err(_) => return Err(unavailable(format!("no connection within {:?}", options.connect_timeout))),
-            Ok(Err(error)) => return Err(unavailable(format!("no connection: {}", error.kind()))),
-            Ok(Ok(stream)) => stream,
-        };
-        // A call is one write; waiting for more to come would only delay it.
-        stream.set_nodelay(true).map_err(|error| unavailable(error.to_string()))?;
-        Ok(Connection::over(stream, place))
+        match timeout(options.connect_timeout, options.dialer.dial()).await {
+            Err(_) => Err(unavailable(format!("no connection within {:?}", options.connect_timeout))),
+            Ok(Err(error)) => Err(unavailable(format!("no connection: {}", why(&error)))),
+            Ok(Ok(stream)) => Ok(Connection::over(stream, place)),
+        }
     }
 
     fn hand_out(&self, connection: Connection, response: Response<()>) -> Result<Response<PooledBody>, UpstreamError> {

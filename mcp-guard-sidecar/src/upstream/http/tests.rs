@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::*;
+use crate::upstream::dial::Dialer;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -49,7 +50,7 @@ impl Node {
 
     fn upstream(&self, change: impl FnOnce(&mut HttpOptions)) -> HttpUpstream {
         let mut options = HttpOptions {
-            authority: self.address.clone(),
+            dialer: Dialer::new(&*self.address, None),
             path: "/node".into(),
             connections_max: 2,
             connect_timeout: PATIENCE,
@@ -290,7 +291,7 @@ async fn a_deadline_takes_the_place_of_the_time_to_the_first_byte() {
 async fn what_was_not_sent_comes_back_with_all_that_it_carried() {
     let node = Node::start().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
-    let upstream = node.upstream(|options| options.authority = closed);
+    let upstream = node.upstream(|options| options.dialer = Dialer::new(closed, None));
     let mut sent = request(call(Kind::Request, Method::TOOLS_CALL), &[("x-own", "1")], "body");
     Arc::get_mut(&mut sent.head).unwrap().extensions.insert("carried");
     let reply = deliver(&upstream, sent).await;

@@ -161,7 +161,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_stream_shows_that_it_lives() {
-        let (session, _lines) = Session::new(SessionId::from_bits(1), Profile::Standard);
+        let (session, _lines) = Session::new(SessionId::from_bits(1), Profile::Standard, None);
         let mut body = SessionBody::listen(Listening::new(session).unwrap());
         let start = clock::now();
         for sign in 1..4 {
@@ -174,7 +174,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_follows_the_end_of_a_stream() {
-        let (session, _lines) = Session::new(SessionId::from_bits(1), Profile::Standard);
+        let (session, _lines) = Session::new(SessionId::from_bits(1), Profile::Standard, None);
         let mut body = SessionBody::listen(Listening::new(session.clone()).unwrap());
         session.end();
         assert!(timeout(Duration::from_secs(60), body.frame()).await.unwrap().is_none());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use mcp_guard::call::Call;
 use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::session::{End, FromNode, SessionId};
@@ -20,10 +21,15 @@ use super::registry::Registry;
 use super::service::{Health, Inner};
 use super::session::{Asking, Session};
 
-/// Opens a session with the `initialize` whose id is `id`.
-pub(super) async fn open(inner: &Inner, id: &str, line: Bytes) -> Result<Response<SessionBody>, UpstreamError> {
+/// Opens a session with the `initialize` that is `call`, whose id is `id`.
+pub(super) async fn open(
+    inner: &Inner,
+    call: &Call,
+    id: &str,
+    line: Bytes,
+) -> Result<Response<SessionBody>, UpstreamError> {
     let place = take_place(inner)?;
-    let opening = start(inner, place).await.inspect_err(|_| inner.note(Health::Failing))?;
+    let opening = start(inner, place, call.subject.clone()).await.inspect_err(|_| inner.note(Health::Failing))?;
     let limit = inner.options.start_timeout;
     let asking = Asking { id, progress_token: None, is_carrier: false };
     let answered = opening.session.ask(asking, line, limit).await;
@@ -70,10 +76,14 @@ fn too_many(inner: &Inner) -> UpstreamError {
 
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Makes a connection, and starts the tasks that serve it, on this runtime.
-pub(super) async fn start(inner: &Inner, place: OwnedSemaphorePermit) -> Result<Opening, UpstreamError> {
+/// Makes a connection for `subject`, and starts the tasks that serve it, on this runtime.
+pub(super) async fn start(
+    inner: &Inner,
+    place: OwnedSemaphorePermit,
+    subject: Option<Box<str>>,
+) -> Result<Opening, UpstreamError> {
     let id = fresh_id().map_err(|error| UpstreamError::Unavailable(format!("no session id: {error}")))?;
-    let (session, lines) = Session::new(id, inner.options.profile);
+    let (session, lines) = Session::new(id, inner.options.profile, subject);
     let opening = Opening { session: Arc::clone(&session), is_kept: false };
     let keeper = match timeout(inner.options.connect_timeout, inner.link.connect(&session, lines)).await {
         Ok(connected) => connected?,

@@ -78,7 +78,10 @@ impl Inner {
         let Some(id) = call.session.as_deref() else {
             return Err(refuse(Reason::InvalidRequest, "`Mcp-Session-Id` missing"));
         };
-        SessionId::parse(id).and_then(|id| self.registry.find(id)).ok_or_else(gone)
+        SessionId::parse(id)
+            .and_then(|id| self.registry.find(id))
+            .filter(|session| session.is_of(call))
+            .ok_or_else(gone)
     }
 }
 
@@ -225,7 +228,7 @@ async fn initialize(inner: &Inner, incoming: Incoming<'_>) -> Reply {
         return Err(refuse(Reason::InvalidRequest, "the session is initialized already"));
     }
     let line = line(inner, incoming.body)?;
-    open(inner, id(incoming.call)?, line).await
+    open(inner, incoming.call, id(incoming.call)?, line).await
 }
 
 async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use mcp_guard::call::Call;
 use mcp_guard::middleware::UpstreamError;
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::session::{AskError, Conversation, FromNode, Profile, SessionId, Ticket};
@@ -21,6 +22,8 @@ const LINES_MAX: usize = 8;
 pub(crate) struct Session {
     id: SessionId,
     profile: Profile,
+    /// Who opened it, where that is known.
+    subject: Option<Box<str>>,
     lines: mpsc::Sender<Bytes>,
     conversation: Mutex<Conversation<Outbox>>,
     is_over: watch::Sender<bool>,
@@ -35,11 +38,20 @@ pub(super) struct Asking<'a> {
 }
 
 impl Session {
-    /// A session, and the messages for its node.
-    pub(super) fn new(id: SessionId, profile: Profile) -> (Arc<Self>, mpsc::Receiver<Bytes>) {
+    /// A session that `subject` opened, and the messages for its node.
+    pub(super) fn new(
+        id: SessionId,
+        profile: Profile,
+        subject: Option<Box<str>>,
+    ) -> (Arc<Self>, mpsc::Receiver<Bytes>) {
         let (lines, receiver) = mpsc::channel(LINES_MAX);
         let is_over = watch::Sender::new(false);
-        (Arc::new(Self { id, profile, lines, conversation: Mutex::default(), is_over }), receiver)
+        (Arc::new(Self { id, profile, subject, lines, conversation: Mutex::default(), is_over }), receiver)
+    }
+
+    /// Whether whoever sent `call` opened it. Nobody else is served, whatever id he has got hold of.
+    pub(super) fn is_of(&self, call: &Call) -> bool {
+        self.subject == call.subject
     }
 
     pub(super) fn id(&self) -> SessionId {
