@@ -78,7 +78,7 @@ fn hostile_messages_get_their_refusal_and_the_node_lives_on() {
 }
 
 #[test]
-fn a_node_killed_during_a_call_is_told_and_the_next_session_works() {
+fn a_node_killed_during_a_call_is_told_and_its_session_goes_on() {
     let guard = guarded(json!({}), json!({}));
     let session = open(&guard);
     let child = guard.children()[0];
@@ -90,8 +90,9 @@ fn a_node_killed_during_a_call_is_told_and_the_next_session_works() {
         mcp_guard_tests::kill(child, "KILL");
         assert_refused(&call.join().unwrap(), "upstream_failed", 502, 1067);
     });
-    assert_refused(&post(&guard, &session, request(3, "ping", json!({})).to_string()), "session_not_found", 404, 1016);
-    assert_serves(&guard, &open(&guard));
+    assert_serves(&guard, &session);
+    assert_eq!(guard.metric("mcp_guard_session_failovers_total{outcome=\"reinitialized\"}"), 1.0);
+    assert_ne!(guard.children(), [child]);
 }
 
 #[test]

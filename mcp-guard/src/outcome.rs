@@ -20,6 +20,8 @@ pub enum Outcome {
     Unreachable,
     /// The connection broke, or the process died, after something was sent.
     Broken,
+    /// The same, and the host has put another node in the place of the one that broke.
+    Replaced,
     /// The node did not answer in time.
     TimedOut,
     /// The answer was larger than the guard passes on.
@@ -53,7 +55,7 @@ impl Outcome {
             | Self::HttpRefused(_)
             | Self::TooLarge => Verdict::Success,
             Self::HttpError(_) | Self::Unreachable | Self::Broken | Self::TimedOut => Verdict::Failure,
-            Self::Cancelled | Self::Refused => Verdict::Unknown,
+            Self::Cancelled | Self::Refused | Self::Replaced => Verdict::Unknown,
         }
     }
 
@@ -63,7 +65,9 @@ impl Outcome {
     pub fn of_tool(self) -> Verdict {
         match self {
             Self::Ok | Self::ToolError | Self::RpcError(_) | Self::HttpRefused(_) | Self::TooLarge => Verdict::Success,
-            Self::ServerError(_) | Self::HttpError(_) | Self::Broken | Self::TimedOut => Verdict::Failure,
+            Self::ServerError(_) | Self::HttpError(_) | Self::Broken | Self::Replaced | Self::TimedOut => {
+                Verdict::Failure
+            }
             Self::Unreachable | Self::Cancelled | Self::Refused => Verdict::Unknown,
         }
     }
@@ -83,11 +87,12 @@ impl Outcome {
             Self::TooLarge => 9,
             Self::Cancelled => 10,
             Self::Refused => 11,
+            Self::Replaced => 12,
         }
     }
 
     /// How many outcomes there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
 
     /// The value of the `outcome` label of `requests_total` and `tool_calls_total`.
     pub const fn label(self) -> &'static str {
@@ -100,6 +105,7 @@ impl Outcome {
             Self::HttpRefused(_) => "http_refused",
             Self::Unreachable => "unreachable",
             Self::Broken => "broken",
+            Self::Replaced => "replaced",
             Self::TimedOut => "timed_out",
             Self::TooLarge => "too_large",
             Self::Cancelled => "cancelled",

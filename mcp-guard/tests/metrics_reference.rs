@@ -80,6 +80,6 @@ first 1,024 that tripped (the node itself is `tool=\"\"`);
 
 const TAIL: &str = "
 Values of `outcome` in `mcp_guard_requests_total` and `mcp_guard_tool_calls_total`: `ok`, `tool_error`, `rpc_error`, `server_error`,
-`http_error`, `http_refused`, `unreachable`, `broken`, `timed_out`, `too_large`, `cancelled`, `refused`. What each says about the node and the tool
+`http_error`, `http_refused`, `unreachable`, `broken`, `replaced`, `timed_out`, `too_large`, `cancelled`, `refused`. What each says about the node and the tool
 is in [ADR 0003](adr/0003-what-counts-as-a-failure.md). Values of `reason` in `mcp_guard_refusals_total` are in [errors.md](errors.md).
 ";

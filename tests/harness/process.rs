@@ -39,7 +39,7 @@ impl Guard {
     ///
     /// If it does not start.
     pub fn with_config(program: &str, yaml: &str) -> Self {
-        Self::unready(program, yaml).ready()
+        Self::configured(program, yaml).ready()
     }
 
     /// The same, and does not wait until its node is well.
@@ -48,6 +48,10 @@ impl Guard {
     ///
     /// If it does not start.
     pub fn unready(program: &str, yaml: &str) -> Self {
+        Self::configured(program, yaml).listening()
+    }
+
+    fn configured(program: &str, yaml: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the config");
         let path: PathBuf = folder.path().join("guard.yaml");
         std::fs::write(&path, yaml).expect("the config is written");
@@ -87,13 +91,16 @@ impl Guard {
                 eprintln!("{line}");
             }
         });
-        let guard = Self { process, listen, admin, _config: config };
-        patiently("it listens", || std::net::TcpStream::connect(listen).is_ok());
-        guard
+        Self { process, listen, admin, _config: config }
     }
 
     fn ready(self) -> Self {
         patiently("the guard is ready", || self.get("/readyz").is_some_and(|reply| reply.status == 200));
+        self.listening()
+    }
+
+    fn listening(self) -> Self {
+        patiently("it listens", || std::net::TcpStream::connect(self.listen).is_ok());
         self
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
 mod erlmcp;
+mod failover;
 mod messages;
 mod processes;
 mod sessions;

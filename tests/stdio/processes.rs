@@ -20,8 +20,8 @@ use tower::ServiceExt;
 use crate::{DEADLINE, HOST, NODE, Options, node, reason, runs, until};
 
 #[tokio::test]
-async fn a_crash_fails_the_calls_in_flight_and_the_next_session_works() {
-    let (client, node) = node(|_| ());
+async fn without_failover_a_crash_ends_the_session_with_its_calls_and_the_next_one_works() {
+    let (client, node) = node(|options| options.sessions.fails_over = false);
     let session = client.open().await;
     let waiting = {
         let (client, session) = (client.clone(), session.clone());
@@ -40,7 +40,7 @@ async fn a_crash_fails_the_calls_in_flight_and_the_next_session_works() {
 
 #[tokio::test]
 async fn behind_the_guard_a_killed_node_is_a_502_and_an_unknown_session_a_404() {
-    let (client, node) = node(|_| ());
+    let (client, node) = node(|options| options.sessions.fails_over = false);
     let session = client.open().await;
     let pid = client.tool(&session, "pid", json!({})).await;
     let guard = McpService::new(Node::new(node));
@@ -141,7 +141,7 @@ async fn the_launcher_limits_memory() {
     let session = client.open().await;
     assert_eq!(client.tool(&session, "memory", json!({"n": 1 << 20})).await, (1 << 20).to_string());
     let greedy = client.call(&session, &json!(2), "memory", json!({"n": 128 << 20})).await;
-    assert!(matches!(greedy, Err(UpstreamError::Failed(_))), "{greedy:?}");
+    assert!(matches!(greedy, Err(UpstreamError::Replaced(_))), "{greedy:?}");
 }
 
 #[tokio::test]
@@ -194,8 +194,8 @@ async fn lines_that_are_no_messages_are_skipped() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_too_long_ends_the_session() {
-    let (client, node) = node(|_| ());
+async fn a_line_that_is_too_long_ends_the_child() {
+    let (client, node) = node(|options| options.sessions.fails_over = false);
     let session = client.open().await;
     let reply = client.call(&session, &json!(1), "long_line", json!({})).await;
     assert!(matches!(reply, Err(UpstreamError::Failed(_))), "{reply:?}");

@@ -39,6 +39,7 @@ mod redact;
 mod root;
 mod schema;
 mod secret;
+mod sessions;
 mod shutdown;
 mod telemetry;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use process::{InvalidProcess, Process};
 pub use root::{Config, InvalidVersion, Version};
 pub use schema::schema;
 pub use secret::Secret;
+pub use sessions::{Failover, Sessions};
 pub use shutdown::Shutdown;
 pub use telemetry::{InvalidTelemetry, LogConfig, LogFormat, LogLevel, TelemetryConfig, TraceConfig};
 pub use timing::{Health, InvalidTiming, Timeouts};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
 use super::process::Process;
+use super::sessions::Sessions;
 use super::timing::{Health, Timeouts};
 use super::tls::UpstreamTls;
 use super::url::{InvalidUrl, NodeUrl};
@@ -22,6 +23,8 @@ pub struct Upstream {
     pub target: Target,
     /// Which known quirks the node has.
     pub profile: Profile,
+    /// What becomes of the guard's own sessions with it.
+    pub sessions: Sessions,
     /// How it is called over TLS; nothing but defaults where it is not.
     pub tls: UpstreamTls,
     /// Most connections to the node for calls at once; streams that only listen may have as many again. Where a session
@@ -89,6 +92,9 @@ struct UpstreamSpec {
     /// TLS to the node; only beside an `https`, `sse+https` or `wss` URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<UpstreamTls>,
+    /// What becomes of the guard's own sessions: has no meaning beside an `http` URL, whose node has its own.
+    #[serde(default)]
+    sessions: Sessions,
     /// Most connections to the node for calls at once; streams that only listen may have as many again. Where all are in
     /// use, a request waits for one as long as `timeouts.connect`, anything else as long as `timeouts.first_byte`. With
     /// `sse+http`, `ws`, `tcp` and `unix` each session has a connection of its own, and where all are in use, no session is
@@ -158,11 +164,11 @@ impl TryFrom<UpstreamSpec> for Upstream {
                 Target::Stdio { command: command(words)?, process: process.unwrap_or_default() }
             }
         };
-        let UpstreamSpec { profile, tls, connections, timeouts, health, .. } = spec;
+        let UpstreamSpec { profile, sessions, tls, connections, timeouts, health, .. } = spec;
         if tls.is_some() && !matches!(&target, Target::Url(url) if url.is_secure()) {
             return Err(InvalidUpstream::TlsOfNothing);
         }
-        Ok(Self { target, profile, tls: tls.unwrap_or_default(), connections, timeouts, health })
+        Ok(Self { target, profile, sessions, tls: tls.unwrap_or_default(), connections, timeouts, health })
     }
 }
 
@@ -178,12 +184,12 @@ fn command(words: Vec<String>) -> Result<Command, InvalidUpstream> {
 
 impl From<Upstream> for UpstreamSpec {
     fn from(upstream: Upstream) -> Self {
-        let Upstream { target, profile, tls, connections, timeouts, health } = upstream;
+        let Upstream { target, profile, sessions, tls, connections, timeouts, health } = upstream;
         let tls = matches!(&target, Target::Url(url) if url.is_secure()).then_some(tls);
         let (url, command, process) = match target {
             Target::Url(url) => (Some(url), None, None),
             Target::Stdio { command, process } => (None, Some(command.words), Some(process)),
         };
-        Self { url, command, process, profile, tls, connections, timeouts, health }
+        Self { url, command, process, profile, sessions, tls, connections, timeouts, health }
     }
 }

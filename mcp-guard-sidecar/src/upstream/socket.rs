@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc::Receiver;
 
 use super::dial::Dialer;
-use super::sessions::{Keeper, Link, Session, SessionNode, SessionOptions, serve_lines};
+use super::sessions::{Connection, Keeper, Link, SessionNode, SessionOptions, serve_lines};
 
 /// A node that listens at `address`. No connection is made yet.
 pub fn node(address: SocketAddress, sessions: SessionOptions) -> SessionNode {
@@ -30,25 +30,25 @@ pub enum SocketAddress {
 
 #[async_trait]
 impl Link for SocketAddress {
-    async fn connect(&self, session: &Arc<Session>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
-        self.serve(session, lines)
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+        self.serve(connection, lines)
             .await
             .map_err(|error| UpstreamError::Unavailable(format!("no connection: {}", error.kind())))?;
-        let session = Arc::clone(session);
-        Ok(Box::pin(async move { session.ended().await }))
+        let connection = Arc::clone(connection);
+        Ok(Box::pin(async move { connection.ended().await }))
     }
 }
 
 impl SocketAddress {
-    async fn serve(&self, session: &Arc<Session>, lines: Receiver<Bytes>) -> io::Result<()> {
+    async fn serve(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> io::Result<()> {
         match self {
             Self::Tcp(dialer) => {
                 let (reader, writer) = tokio::io::split(dialer.dial().await?);
-                serve_lines(session, reader, writer, lines);
+                serve_lines(connection, reader, writer, lines);
             }
             Self::Unix(path) => {
                 let (reader, writer) = UnixStream::connect(path).await?.into_split();
-                serve_lines(session, reader, writer, lines);
+                serve_lines(connection, reader, writer, lines);
             }
         }
         Ok(())

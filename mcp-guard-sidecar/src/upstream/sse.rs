@@ -14,7 +14,7 @@ use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::{self, Connected};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mcp_guard::middleware::{EventSplitter, UpstreamError};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ use tokio::sync::mpsc::Receiver;
 use url::Url;
 
 use super::dial::{Dialer, NodeStream};
-use super::sessions::{Inlet, Keeper, Link, MESSAGE_BYTES_MAX, Session, SessionNode, SessionOptions};
+use super::sessions::{Connection, Inlet, Keeper, Link, MESSAGE_BYTES_MAX, SessionNode, SessionOptions};
 
 /// A node whose stream is at `url`, to which `dialer` makes the connections. None is made yet.
 pub fn node(url: Uri, dialer: Dialer, sessions: SessionOptions) -> SessionNode {
@@ -58,7 +58,7 @@ impl tower::Service<Uri> for Connector {
     }
 }
 
-impl Connection for NodeStream {
+impl connect::Connection for NodeStream {
     fn connected(&self) -> Connected {
         Connected::new()
     }
@@ -66,13 +66,13 @@ impl Connection for NodeStream {
 
 #[async_trait]
 impl Link for EventStream {
-    async fn connect(&self, session: &Arc<Session>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
         let mut events = self.open().await.map_err(UpstreamError::Unavailable)?;
         let endpoint = events.endpoint(&self.url).await.map_err(UpstreamError::Unavailable)?;
-        tokio::spawn(write(self.client.clone(), endpoint, lines, Arc::clone(session)));
-        tokio::spawn(read(events, Arc::clone(session)));
-        let session = Arc::clone(session);
-        Ok(Box::pin(async move { session.ended().await }))
+        tokio::spawn(write(self.client.clone(), endpoint, lines, Arc::clone(connection)));
+        tokio::spawn(read(events, Arc::clone(connection)));
+        let connection = Arc::clone(connection);
+        Ok(Box::pin(async move { connection.ended().await }))
     }
 }
 
@@ -98,7 +98,7 @@ fn cause(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), cause)
 }
 
-/// The stream of a session.
+/// The stream of a connection.
 struct Events {
     body: Incoming,
     splitter: EventSplitter,
@@ -148,43 +148,43 @@ fn resolve(stream: &Uri, data: &[u8]) -> Result<Uri, String> {
     endpoint.as_str().parse().map_err(|_| "its first event is no address".into())
 }
 
-/// Reads messages until the stream or the session ends, and ends the session.
-async fn read(mut events: Events, session: Arc<Session>) {
-    let mut inlet = Inlet::new(&session);
+/// Reads messages until the stream or the connection ends, and ends the connection.
+async fn read(mut events: Events, connection: Arc<Connection>) {
+    let mut inlet = Inlet::new(&connection);
     let why = loop {
         tokio::select! {
             next = events.next() => match next {
                 Ok(messages) => messages.into_iter().for_each(|message| inlet.take(message)),
                 Err(why) => break why,
             },
-            () = session.ended() => return,
+            () = connection.ended() => return,
         }
     };
-    tracing::debug!(session = session.hint(), why, "the node's stream ended");
-    session.end();
+    tracing::debug!(session = connection.hint(), why, "the node's stream ended");
+    connection.end();
 }
 
-/// Posts `lines`, one after the other, until the session ends.
-async fn write(client: HttpClient, endpoint: Uri, mut lines: Receiver<Bytes>, session: Arc<Session>) {
-    let mut inlet = Inlet::new(&session);
+/// Posts `lines`, one after the other, until the connection ends.
+async fn write(client: HttpClient, endpoint: Uri, mut lines: Receiver<Bytes>, connection: Arc<Connection>) {
+    let mut inlet = Inlet::new(&connection);
     loop {
         let line = tokio::select! {
             line = lines.recv() => line,
-            () = session.ended() => return,
+            () = connection.ended() => return,
         };
         let Some(line) = line else { return };
         let posted = tokio::select! {
             posted = post(&client, &endpoint, line.clone()) => posted,
-            () = session.ended() => return,
+            () = connection.ended() => return,
         };
         match posted {
             Ok(status) if status.is_success() => {}
             // What the node has forgotten does not come back.
-            Ok(StatusCode::NOT_FOUND | StatusCode::GONE) => return session.end(),
+            Ok(StatusCode::NOT_FOUND | StatusCode::GONE) => return connection.end(),
             Ok(status) => inlet.take(unserved(&line, &format!("the node answered {status}"))),
             Err(error) => {
-                tracing::debug!(session = session.hint(), error, "a message could not be posted");
-                return session.end();
+                tracing::debug!(session = connection.hint(), error, "a message could not be posted");
+                return connection.end();
             }
         }
     }

@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::dial::{Dialer, NodeStream};
-use super::sessions::{Inlet, Keeper, Link, MESSAGE_BYTES_MAX, Session, SessionNode, SessionOptions};
+use super::sessions::{Connection, Inlet, Keeper, Link, MESSAGE_BYTES_MAX, SessionNode, SessionOptions};
 
 /// A node at `url`, of the scheme `ws` or `wss`, to which `dialer` makes the connections. None is made yet.
 pub fn node(url: Uri, dialer: Dialer, sessions: SessionOptions) -> SessionNode {
@@ -43,14 +43,14 @@ struct WebSocket {
 
 #[async_trait]
 impl Link for WebSocket {
-    async fn connect(&self, session: &Arc<Session>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
         let socket = self.open().await.map_err(|error| UpstreamError::Unavailable(format!("no WebSocket: {error}")))?;
         let (sink, stream) = socket.split();
-        let writer = tokio::spawn(write(sink, lines, Arc::clone(session), self.ends_messages));
-        tokio::spawn(read(stream, Arc::clone(session)));
-        let session = Arc::clone(session);
+        let writer = tokio::spawn(write(sink, lines, Arc::clone(connection), self.ends_messages));
+        tokio::spawn(read(stream, Arc::clone(connection)));
+        let connection = Arc::clone(connection);
         Ok(Box::pin(async move {
-            session.ended().await;
+            connection.ended().await;
             // It says goodbye, within its time; a panic of its own has been told.
             let _ = writer.await;
         }))
@@ -95,11 +95,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// How long the last frame may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Sends `lines`, and a ping now and then, until the session ends.
+/// Sends `lines`, and a ping now and then, until the connection ends.
 async fn write(
     mut sink: SplitSink<Socket, Message>,
     mut lines: Receiver<Bytes>,
-    session: Arc<Session>,
+    connection: Arc<Connection>,
     ends_messages: bool,
 ) {
     let mut pings = interval_at((clock::now() + PING_INTERVAL).into(), PING_INTERVAL);
@@ -107,16 +107,16 @@ async fn write(
         let message = tokio::select! {
             line = lines.recv() => line.and_then(|line| text(&line, ends_messages)),
             _ = pings.tick() => Some(Message::Ping(Bytes::new())),
-            () = session.ended() => None,
+            () = connection.ended() => None,
         };
         let Some(message) = message else { break };
         let sent = tokio::select! {
             sent = sink.send(message) => sent,
-            () = session.ended() => break,
+            () = connection.ended() => break,
         };
         if let Err(error) = sent {
-            tracing::debug!(session = session.hint(), %error, "the node no longer reads");
-            // What it still says may be an answer, so what it sends decides when the session ends.
+            tracing::debug!(session = connection.hint(), %error, "the node no longer reads");
+            // What it still says may be an answer, so what it sends decides when the connection ends.
             lines.close();
             return;
         }
@@ -133,26 +133,26 @@ fn text(line: &Bytes, ends_messages: bool) -> Option<Message> {
     Some(Message::Text(Utf8Bytes::from(text)))
 }
 
-/// Reads messages until the socket or the session ends, and ends the session.
-async fn read(stream: SplitStream<Socket>, session: Arc<Session>) {
+/// Reads messages until the socket or the connection ends, and ends the connection.
+async fn read(stream: SplitStream<Socket>, connection: Arc<Connection>) {
     tokio::select! {
-        why = read_messages(stream, &session) => {
-            tracing::debug!(session = session.hint(), why, "the node's socket ended");
+        why = read_messages(stream, &connection) => {
+            tracing::debug!(session = connection.hint(), why, "the node's socket ended");
         }
-        () = session.ended() => {}
+        () = connection.ended() => {}
     }
-    session.end();
+    connection.end();
 }
 
 /// Reads messages until there will be none, and says why.
-async fn read_messages(mut stream: SplitStream<Socket>, session: &Arc<Session>) -> String {
-    let mut inlet = Inlet::new(session);
+async fn read_messages(mut stream: SplitStream<Socket>, connection: &Arc<Connection>) -> String {
+    let mut inlet = Inlet::new(connection);
     loop {
         match timeout(SILENCE_MAX, stream.next()).await {
             Ok(Some(Ok(Message::Text(text)))) => inlet.take(text.into()),
             Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
             Ok(Some(Ok(Message::Binary(_)))) => {
-                tracing::warn!(session = session.hint(), "the node sent a binary message");
+                tracing::warn!(session = connection.hint(), "the node sent a binary message");
                 return CloseCode::Unsupported.to_string();
             }
             Ok(Some(Ok(Message::Close(_))) | None) => return "closed".into(),

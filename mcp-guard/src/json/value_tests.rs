@@ -99,6 +99,12 @@ fn nearly_json() -> impl Strategy<Value = String> {
     prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
 }
 
+#[test]
+fn a_number_may_be_larger_than_any_float() {
+    assert!(Tape::read("1.5e3010", 64).is_ok());
+    assert!(Tape::read("1.5e", 64).is_err());
+}
+
 proptest! {
     #[test]
     fn what_serde_json_reads_is_read_the_same(value in any_json()) {
@@ -109,8 +115,9 @@ proptest! {
     #[test]
     fn what_serde_json_refuses_is_refused(text in nearly_json()) {
         let theirs = serde_json::from_str::<Value>(&text);
-        let ours = Tape::read(&text, 64);
-        prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{}", text);
+        // JSON sets no bound to numbers (RFC 8259, section 6), and a tape does not look at how large they are.
+        let is_json = theirs.is_ok() || theirs.is_err_and(|error| error.to_string().starts_with("number out of range"));
+        prop_assert_eq!(Tape::read(&text, 64).is_ok(), is_json, "{}", text);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::time::Sleep;
 
 use super::sse::EventSplitter;
+use super::upstream::UpstreamError;
 use super::{clock, metrics};
 use crate::call::Call;
 use crate::outcome::Outcome;
@@ -192,12 +193,14 @@ impl<B> Stream<B> {
     ///
     /// A client that waits for an answer is told that there will be none, unless it can resume the stream.
     fn fail(&mut self, error: Box<dyn std::error::Error + Send + Sync>) -> Result<Bytes, BodyError> {
+        let is_replaced = matches!(error.downcast_ref(), Some(UpstreamError::Replaced(_)));
+        let outcome = if is_replaced { Outcome::Replaced } else { Outcome::Broken };
         if self.may_be_resumed() {
             self.ended = true;
-            self.settle(Outcome::Broken);
+            self.settle(outcome);
             return Err(BodyError(error));
         }
-        self.end_unanswered(Reason::UpstreamFailed, Outcome::Broken).ok_or(BodyError(error))
+        self.end_unanswered(Reason::UpstreamFailed, outcome).ok_or(BodyError(error))
     }
 
     /// Whether the client can ask for the rest elsewhere, which only revisions with sessions have.

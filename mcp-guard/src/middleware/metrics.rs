@@ -110,6 +110,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ("mcp_guard_validation_unchecked_total", "Calls whose arguments no schema was there for, by reason."),
     ("mcp_guard_tool_schemas_skipped_total", "Schemas of tools that cannot be used, by reason."),
     ("mcp_guard_tool_lists_total", "Lists of tools that the guard asked for itself, by how they ended."),
+    (
+        "mcp_guard_session_failovers_total",
+        "Sessions whose node was gone: another has taken them over (reinitialized), or none did (given_up).",
+    ),
     ("mcp_guard_tls_handshakes_total", "Handshakes with clients: completed, failed, or left before their end."),
     (
         "mcp_guard_certificate_reloads_total",

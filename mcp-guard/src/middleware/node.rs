@@ -195,6 +195,7 @@ fn failure<B>(error: UpstreamError, call: &Call) -> Answer<B> {
     match error {
         UpstreamError::Unavailable(detail) | UpstreamError::Unsent { detail, .. } => unavailable(detail, call),
         UpstreamError::Failed(detail) => refuse(Reason::UpstreamFailed, &detail, Outcome::Broken, call),
+        UpstreamError::Replaced(detail) => refuse(Reason::UpstreamFailed, &detail, Outcome::Replaced, call),
         UpstreamError::TimedOut(limit) => {
             refuse(Reason::DeadlineExceeded, &format!("no answer within {limit:?}"), Outcome::TimedOut, call)
         }

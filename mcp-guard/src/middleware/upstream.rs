@@ -53,6 +53,10 @@ pub enum UpstreamError {
     /// The upstream broke off after something was sent.
     #[error("{0}")]
     Failed(String),
+    /// The same, and the host has put another node in the place of the one that broke: that it broke says nothing about
+    /// the node that is there now.
+    #[error("{0}")]
+    Replaced(String),
     /// The upstream did not answer in time.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),

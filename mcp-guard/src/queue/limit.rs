@@ -40,6 +40,7 @@ impl Ending {
             | Outcome::HttpRefused(_)
             | Outcome::Unreachable
             | Outcome::Broken
+            | Outcome::Replaced
             | Outcome::TooLarge
             | Outcome::Cancelled
             | Outcome::Refused => Self::Unknown,

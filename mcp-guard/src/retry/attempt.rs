@@ -82,7 +82,7 @@ pub(super) fn is_worth_repeating(outcome: Outcome, repeat: Repeat) -> bool {
     match outcome {
         Outcome::Unreachable => repeat != Repeat::Never,
         // 503 and 429 mostly come from before the call ran, but no one promises it.
-        Outcome::Broken | Outcome::HttpError(429 | 502 | 503 | 504) => repeat.is_safe(),
+        Outcome::Broken | Outcome::Replaced | Outcome::HttpError(429 | 502 | 503 | 504) => repeat.is_safe(),
         // A JSON-RPC error is the server's answer, also -32603: erlmcp v3 sends it after the tool has run. A 500 comes from a program
         // that would fail again. After a time-out the caller's time is gone. A refusal was the guard's own.
         Outcome::Ok
@@ -123,6 +123,7 @@ mod tests {
         for (outcome, expected) in [
             (Outcome::Unreachable, [true, true, true, false]),
             (Outcome::Broken, [true, true, false, false]),
+            (Outcome::Replaced, [true, true, false, false]),
             (Outcome::HttpError(429), [true, true, false, false]),
             (Outcome::HttpError(502), [true, true, false, false]),
             (Outcome::HttpError(503), [true, true, false, false]),

@@ -201,6 +201,15 @@ impl<O: Outlet> Conversation<O> {
         messages.into_iter().flat_map(|message| self.route(message)).collect()
     }
 
+    /// The node is gone, and the session is not: what it asked is void. Streams stay, for what the next one says.
+    ///
+    /// Returns those who wait for its answers; whoever knows what becomes of them tells them.
+    pub fn disconnect(&mut self) -> Vec<O> {
+        self.asked.clear();
+        self.held.drop_requests();
+        self.pending.drain().filter_map(|(_, pending)| pending.outlet).collect()
+    }
+
     /// Ends the session: whoever waits is told. Nothing can be asked after this.
     pub fn end(&mut self) {
         self.is_over = true;

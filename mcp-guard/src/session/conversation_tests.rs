@@ -116,6 +116,26 @@ fn at_the_bound_only_requests_that_nobody_awaits_make_room() {
 }
 
 #[test]
+fn a_node_that_is_gone_leaves_those_who_wait_and_the_streams_but_nothing_that_it_asked() {
+    let mut conversation = Conversation::default();
+    receive(&mut conversation, CHANGED);
+    receive(&mut conversation, SAMPLING);
+    let waiting = inbox();
+    conversation.ask("1", None, false, waiting.clone()).unwrap();
+    let orphans = conversation.disconnect();
+    assert_eq!((orphans.len(), waiting.end()), (1, None), "who waits is told by somebody else");
+    assert!(!conversation.take_asked("9"));
+    let stream = inbox();
+    conversation.listen(stream.clone()).unwrap();
+    assert_eq!(stream.lines(), [CHANGED]);
+    // The id is free again, and the next node may ask as the first one did.
+    conversation.ask("1", None, false, waiting).unwrap();
+    receive(&mut conversation, SAMPLING);
+    assert_eq!(stream.lines(), [CHANGED, SAMPLING]);
+    assert!(conversation.take_asked("9"));
+}
+
+#[test]
 fn progress_goes_to_whoever_gave_the_token() {
     let mut conversation = Conversation::default();
     let (caller, other) = (inbox(), ask(&mut conversation, "2"));

@@ -38,6 +38,12 @@ impl Held {
         self.messages.push_front(message);
     }
 
+    /// Drops requests: nobody is left to hear what they are answered.
+    pub(super) fn drop_requests(&mut self) {
+        self.messages.retain(|message| message.id.is_none());
+        self.bytes = self.messages.iter().map(|message| message.line.len()).sum();
+    }
+
     fn take(&mut self, at: usize) -> Option<Message> {
         let message = self.messages.remove(at)?;
         self.bytes -= message.line.len();

@@ -7,6 +7,7 @@
 //! |------------------|--------------------------------------------------------------------------------------|
 //! | [`SessionTable`] | which sessions exist: bounded, and those that are silent for long leave              |
 //! | [`Conversation`] | whom a message of the node is for, and which messages of the client may reach it     |
+//! | [`Memory`]       | what another node has to be told before it can take a session over                   |
 //! | [`FromNode`]     | what a line of the node is                                                           |
 //! | [`Profile`]      | what a known kind of node cannot survive, and how its messages are put right         |
 //!
@@ -32,6 +33,7 @@ mod from_node;
 mod held;
 mod id;
 mod line;
+mod memory;
 mod profile;
 mod quirks;
 mod table;
@@ -41,6 +43,7 @@ pub use from_node::{FromNode, cancelled_id, progress_token};
 pub use held::{HELD_BYTES_MAX, HELD_MESSAGES_MAX};
 pub use id::SessionId;
 pub use line::{messages, one_line};
+pub use memory::{Memory, REQUEST_BYTES_MAX, SUBSCRIPTIONS_MAX};
 pub use outlet::{End, Message, Outlet};
 pub use profile::Profile;
 pub use table::{Full, SessionTable};

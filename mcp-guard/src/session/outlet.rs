@@ -37,6 +37,8 @@ pub enum End {
     Cancelled,
     /// The session ended before the answer came.
     Broken,
+    /// The node was gone before the answer came, and the session goes on with another.
+    Replaced,
     /// Nothing more comes on this stream, and nothing was owed.
     Closed,
 }

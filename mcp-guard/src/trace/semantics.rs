@@ -96,7 +96,7 @@ pub fn failure(call: &Call, outcome: Outcome, refused: Option<Reason>) -> Option
         }
         Outcome::HttpError(status) | Outcome::HttpRefused(status) => status.to_string().into(),
         Outcome::Unreachable => "unreachable".into(),
-        Outcome::Broken => "broken".into(),
+        Outcome::Broken | Outcome::Replaced => "broken".into(),
         Outcome::TimedOut => "timeout".into(),
         Outcome::TooLarge => "too_large".into(),
         Outcome::Refused => match refused {

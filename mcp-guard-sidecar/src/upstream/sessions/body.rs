@@ -81,6 +81,7 @@ impl<S> Stream<S> {
                     End::Answered(line) => line,
                     End::Cancelled => cancelled(&self.id),
                     End::Broken => return Poll::Ready(Some(Err(broken()))),
+                    End::Replaced => return Poll::Ready(Some(Err(replaced()))),
                     End::Closed => return Poll::Ready(None),
                 }
             }
@@ -92,6 +93,11 @@ impl<S> Stream<S> {
 /// What a call gets whose session ended before its answer came.
 pub(super) fn broken() -> UpstreamError {
     UpstreamError::Failed("the node ended the session during the call".into())
+}
+
+/// What a call gets whose node was gone before its answer came, and whose session goes on.
+pub(super) fn replaced() -> UpstreamError {
+    UpstreamError::Replaced("the node was gone during the call, and another has taken the session over".into())
 }
 
 /// The end of a stream whose request was cancelled. A stream without an answer would look like a node that broke.
@@ -161,7 +167,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_stream_shows_that_it_lives() {
-        let (session, _lines) = Session::new(SessionId::from_bits(1), Profile::Standard, None);
+        let session = Session::new(SessionId::from_bits(1), Profile::Standard, None);
         let mut body = SessionBody::listen(Listening::new(session).unwrap());
         let start = clock::now();
         for sign in 1..4 {
@@ -174,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_follows_the_end_of_a_stream() {
-        let (session, _lines) = Session::new(SessionId::from_bits(1), Profile::Standard, None);
+        let session = Session::new(SessionId::from_bits(1), Profile::Standard, None);
         let mut body = SessionBody::listen(Listening::new(session.clone()).unwrap());
         session.end();
         assert!(timeout(Duration::from_secs(60), body.frame()).await.unwrap().is_none());

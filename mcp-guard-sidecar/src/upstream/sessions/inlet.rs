@@ -6,23 +6,23 @@ use bytes::Bytes;
 use mcp_guard::middleware::clock;
 use mcp_guard::session::{FromNode, messages, one_line};
 
-use super::session::Session;
+use super::connection::Connection;
 use crate::upstream::line_rate::LineRate;
 
-/// Longest message that a node may send: what erlmcp itself allows. A longer one ends the session.
+/// Longest message that a node may send: what erlmcp itself allows. A longer one ends the connection.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// Takes what the node of a session sends.
+/// Takes what a node sends.
 #[derive(Debug)]
 pub(crate) struct Inlet {
-    session: Arc<Session>,
+    connection: Arc<Connection>,
     rate: LineRate,
 }
 
 impl Inlet {
-    /// One for `session`.
-    pub(crate) fn new(session: &Arc<Session>) -> Self {
-        Self { session: Arc::clone(session), rate: LineRate::default() }
+    /// One for `connection`.
+    pub(crate) fn new(connection: &Arc<Connection>) -> Self {
+        Self { connection: Arc::clone(connection), rate: LineRate::default() }
     }
 
     /// Takes a message, or several in an array.
@@ -34,10 +34,10 @@ impl Inlet {
         // A carriage return would end an event's line.
         for message in messages(one_line(text)) {
             match FromNode::read(&message) {
-                Some(read) => self.session.receive(&read, message.clone()),
+                Some(read) => self.connection.receive(&read, message.clone()),
                 None => {
                     if let Some(left_out) = self.rate.admit(clock::now()) {
-                        let (session, bytes) = (self.session.hint(), message.len());
+                        let (session, bytes) = (self.connection.hint(), message.len());
                         tracing::warn!(session, bytes, left_out, "the node sent what is no message");
                     }
                 }

@@ -6,54 +6,54 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc::Receiver;
 
+use super::connection::Connection;
 use super::inlet::{Inlet, MESSAGE_BYTES_MAX};
-use super::session::Session;
 
-/// Serves a session over a pair of byte streams, in two tasks that end with it.
+/// Serves a connection over a pair of byte streams, in two tasks that end with it.
 pub(crate) fn serve_lines(
-    session: &Arc<Session>,
+    connection: &Arc<Connection>,
     reader: impl AsyncRead + Send + Unpin + 'static,
     writer: impl AsyncWrite + Send + Unpin + 'static,
     lines: Receiver<Bytes>,
 ) {
-    tokio::spawn(write(writer, lines, Arc::clone(session)));
-    tokio::spawn(read(reader, Arc::clone(session)));
+    tokio::spawn(write(writer, lines, Arc::clone(connection)));
+    tokio::spawn(read(reader, Arc::clone(connection)));
 }
 
-/// Writes `lines` until the session ends; then the stream is closed.
-async fn write(mut writer: impl AsyncWrite + Unpin, mut lines: Receiver<Bytes>, session: Arc<Session>) {
+/// Writes `lines` until the connection ends; then the stream is closed.
+async fn write(mut writer: impl AsyncWrite + Unpin, mut lines: Receiver<Bytes>, connection: Arc<Connection>) {
     loop {
         let line = tokio::select! {
             line = lines.recv() => line,
-            () = session.ended() => None,
+            () = connection.ended() => None,
         };
         let Some(line) = line else { return };
         let mut line = line.chain(&b"\n"[..]);
         let written = tokio::select! {
             written = async { writer.write_all_buf(&mut line).await?; writer.flush().await } => written,
-            () = session.ended() => return,
+            () = connection.ended() => return,
         };
         if let Err(error) = written {
-            tracing::debug!(session = session.hint(), %error, "the node no longer reads");
-            // What it still says may be an answer, so its output decides when the session ends.
+            tracing::debug!(session = connection.hint(), %error, "the node no longer reads");
+            // What it still says may be an answer, so its output decides when the connection ends.
             lines.close();
             return;
         }
     }
 }
 
-/// Reads messages until the stream or the session ends, and ends the session.
-async fn read(reader: impl AsyncRead + Unpin, session: Arc<Session>) {
+/// Reads messages until the stream or the connection ends, and ends the connection.
+async fn read(reader: impl AsyncRead + Unpin, connection: Arc<Connection>) {
     tokio::select! {
-        () = read_lines(reader, &session) => {}
-        () = session.ended() => {}
+        () = read_lines(reader, &connection) => {}
+        () = connection.ended() => {}
     }
-    session.end();
+    connection.end();
 }
 
-async fn read_lines(reader: impl AsyncRead + Unpin, session: &Arc<Session>) {
+async fn read_lines(reader: impl AsyncRead + Unpin, connection: &Arc<Connection>) {
     let mut reader = BufReader::new(reader);
-    let mut inlet = Inlet::new(session);
+    let mut inlet = Inlet::new(connection);
     loop {
         let mut line = Vec::new();
         // One more byte than may be, to tell a line that just fits from one that does not.
@@ -62,12 +62,12 @@ async fn read_lines(reader: impl AsyncRead + Unpin, session: &Arc<Session>) {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => {
-                tracing::debug!(session = session.hint(), %error, "what the node sends broke off");
+                tracing::debug!(session = connection.hint(), %error, "what the node sends broke off");
                 return;
             }
         }
         if line.len() > MESSAGE_BYTES_MAX {
-            tracing::warn!(session = session.hint(), MESSAGE_BYTES_MAX, "the node sent a line that is too long");
+            tracing::warn!(session = connection.hint(), MESSAGE_BYTES_MAX, "the node sent a line that is too long");
             return;
         }
         inlet.take(line.into());

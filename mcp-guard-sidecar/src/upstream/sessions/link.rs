@@ -9,19 +9,19 @@ use bytes::Bytes;
 use mcp_guard::middleware::UpstreamError;
 use tokio::sync::mpsc::Receiver;
 
-use super::session::Session;
+use super::connection::Connection;
 
-/// Makes the connection of each session.
+/// Makes the connections of sessions.
 #[async_trait]
 pub(crate) trait Link: fmt::Debug + Send + Sync + 'static {
-    /// Connects `session`: what comes on `lines` is sent, what the node sends goes to an [`Inlet`](super::Inlet).
-    /// The tasks that do so end the session when the connection ends, and end when the session does.
+    /// Makes `connection`: what comes on `lines` is sent, what the node sends goes to an [`Inlet`](super::Inlet).
+    /// The tasks that do so end it when there is nothing more to come, and end when it does.
     ///
     /// # Errors
     ///
     /// [`UpstreamError::Unavailable`] if there can be no connection.
-    async fn connect(&self, session: &Arc<Session>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError>;
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError>;
 }
 
-/// Runs until the session has ended and nothing of its connection is left.
+/// Runs until the connection has ended and nothing of it is left.
 pub(crate) type Keeper = Pin<Box<dyn Future<Output = ()> + Send>>;

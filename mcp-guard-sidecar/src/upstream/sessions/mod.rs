@@ -9,7 +9,7 @@
 //!
 //! | when                                         | what happens                                                        |
 //! |----------------------------------------------|---------------------------------------------------------------------|
-//! | the node closes the connection, or exits     | waiting calls fail (`upstream_failed`), the session is gone (404)    |
+//! | the node closes the connection, or exits     | another is made, and the session goes on there (`keeper.rs`, ADR 0014) |
 //! | it does not answer `initialize` in time      | the connection is closed; `deadline_exceeded`                       |
 //! | it closes before that                        | `upstream_unavailable`                                              |
 //! | a call is not answered in `first_byte`       | `deadline_exceeded`; its id stays taken until the node answers       |
@@ -17,7 +17,7 @@
 //! | the client cancels                           | the notification is passed on; the waiting POST ends with 202 and no body, or with error -32800 where it is a stream already. SDKs ignore both, as they no longer wait |
 //! | the session is silent for `session_idle`     | the connection is closed. A call in flight or an open stream is not silent |
 //! | the node does not read                       | calls wait, and give up after `first_byte`; a few messages are all that is kept |
-//! | the node sends a message of more than [`MESSAGE_BYTES_MAX`] | the session ends                                      |
+//! | the node sends a message of more than [`MESSAGE_BYTES_MAX`] | the connection ends                                   |
 //! | the node sends something else than messages  | it is logged by its length and skipped                             |
 //! | the guard ends in order                      | all connections are closed: [`SessionNode::shutdown`]               |
 //!
@@ -25,7 +25,9 @@
 
 mod answer;
 mod body;
+mod connection;
 mod inlet;
+mod keeper;
 mod lines;
 mod link;
 mod open;
@@ -42,7 +44,7 @@ pub use inlet::MESSAGE_BYTES_MAX;
 pub use options::SessionOptions;
 pub use service::{Health, SessionNode};
 
+pub(crate) use connection::Connection;
 pub(crate) use inlet::Inlet;
 pub(crate) use lines::serve_lines;
 pub(crate) use link::{Keeper, Link};
-pub(crate) use session::Session;

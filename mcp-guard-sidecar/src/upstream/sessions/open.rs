@@ -12,10 +12,11 @@ use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::session::{End, FromNode, SessionId};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 
 use super::answer;
 use super::body::SessionBody;
+use super::connection::{Connection, Handle};
+use super::keeper::{connect, keep};
 use super::outbox::Start;
 use super::registry::Registry;
 use super::service::{Health, Inner};
@@ -23,7 +24,7 @@ use super::session::{Asking, Session};
 
 /// Opens a session with the `initialize` that is `call`, whose id is `id`.
 pub(super) async fn open(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     call: &Call,
     id: &str,
     line: Bytes,
@@ -32,17 +33,21 @@ pub(super) async fn open(
     let opening = start(inner, place, call.subject.clone()).await.inspect_err(|_| inner.note(Health::Failing))?;
     let limit = inner.options.start_timeout;
     let asking = Asking { id, progress_token: None, is_carrier: false };
-    let answered = opening.session.ask(asking, line, limit).await;
-    inner.note(if matches!(answered, Ok((_, Start::End(End::Answered(_))))) { Health::Alive } else { Health::Failing });
-    let line = match answered?.1 {
-        Start::End(End::Answered(line)) => line,
-        Start::End(End::Broken | End::Cancelled | End::Closed) | Start::Message => {
+    let answered = opening.session.ask_first(&opening.handle, asking, line.clone(), limit).await;
+    inner.note(if matches!(answered, Ok(Start::End(End::Answered(_)))) { Health::Alive } else { Health::Failing });
+    let answer = match answered? {
+        Start::End(End::Answered(answer)) => answer,
+        Start::End(End::Broken | End::Cancelled | End::Closed | End::Replaced) | Start::Message => {
             return Err(UpstreamError::Unavailable("it ended the session before it answered initialize".into()));
         }
     };
-    if matches!(FromNode::read(&line), Some(FromNode::Response { is_error: true, .. })) {
+    if matches!(FromNode::read(&answer), Some(FromNode::Response { is_error: true, .. })) {
         // There is no session; dropping the opening closes the connection.
-        return Ok(answer::json(SessionBody::whole(line)));
+        return Ok(answer::json(SessionBody::whole(answer)));
+    }
+    opening.session.memory().note(&call.method, None, &line);
+    if !opening.session.attach(&opening.handle) {
+        return Err(UpstreamError::Unavailable("it ended the session as soon as it had answered initialize".into()));
     }
     if !inner.registry.insert(&opening.session) {
         return Err(draining());
@@ -51,7 +56,7 @@ pub(super) async fn open(
         // It ended meanwhile, so nobody else will take the session out.
         inner.registry.remove(opening.session.id());
     }
-    Ok(answer::opened(SessionBody::whole(line), opening.keep()))
+    Ok(answer::opened(SessionBody::whole(answer), opening.keep()))
 }
 
 pub(super) fn take_place(inner: &Inner) -> Result<OwnedSemaphorePermit, UpstreamError> {
@@ -76,27 +81,19 @@ fn too_many(inner: &Inner) -> UpstreamError {
 
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Makes a connection for `subject`, and starts the tasks that serve it, on this runtime.
+/// Makes a session for `subject` with its first connection, and starts the tasks that serve it, on this runtime.
 pub(super) async fn start(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     place: OwnedSemaphorePermit,
     subject: Option<Box<str>>,
 ) -> Result<Opening, UpstreamError> {
     let id = fresh_id().map_err(|error| UpstreamError::Unavailable(format!("no session id: {error}")))?;
-    let (session, lines) = Session::new(id, inner.options.profile, subject);
-    let opening = Opening { session: Arc::clone(&session), is_kept: false };
-    let keeper = match timeout(inner.options.connect_timeout, inner.link.connect(&session, lines)).await {
-        Ok(connected) => connected?,
-        Err(_) => {
-            let limit = inner.options.connect_timeout;
-            return Err(UpstreamError::Unavailable(format!("no connection within {limit:?}")));
-        }
-    };
-    let ending = Ending { session, registry: Arc::clone(&inner.registry), _place: place };
-    tokio::spawn(async move {
-        keeper.await;
-        drop(ending);
-    });
+    let session = Session::new(id, inner.options.profile, subject);
+    let (connection, lines) = Connection::new(&session, 0);
+    let opening = Opening { session: Arc::clone(&session), handle: connection.handle().clone(), is_kept: false };
+    let keeper = connect(inner, &connection, lines).await?;
+    let ending = Ending { session: Arc::clone(&session), registry: Arc::clone(&inner.registry), _place: place };
+    tokio::spawn(keep(Arc::clone(inner), session, keeper, ending));
     Ok(opening)
 }
 
@@ -110,6 +107,8 @@ fn fresh_id() -> io::Result<SessionId> {
 /// A session that ends when this is dropped, as by a client that leaves, unless it is kept.
 pub(super) struct Opening {
     pub(super) session: Arc<Session>,
+    /// Its first connection, which it does not use before `initialize` is answered.
+    pub(super) handle: Handle,
     is_kept: bool,
 }
 
@@ -124,12 +123,13 @@ impl Drop for Opening {
     fn drop(&mut self) {
         if !self.is_kept {
             self.session.end();
+            self.handle.end();
         }
     }
 }
 
-/// Ends the session with the task that keeps its connection, however that ends; then its place is free.
-struct Ending {
+/// Ends the session with the task that keeps it, however that ends; then its place is free.
+pub(super) struct Ending {
     session: Arc<Session>,
     registry: Arc<Registry>,
     _place: OwnedSemaphorePermit,

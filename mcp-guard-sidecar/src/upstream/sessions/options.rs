@@ -24,6 +24,8 @@ pub struct SessionOptions {
     pub first_byte: Duration,
     /// How long a session may be silent; default 1 h.
     pub session_idle: Duration,
+    /// Whether a session goes on, with another connection, when its node is gone; default true.
+    pub fails_over: bool,
     /// Which known quirks the node has.
     pub profile: Profile,
 }
@@ -38,6 +40,7 @@ impl Default for SessionOptions {
             speaks_for: Duration::from_secs(60),
             first_byte: Duration::from_secs(30),
             session_idle: Duration::from_secs(3600),
+            fails_over: true,
             profile: Profile::Standard,
         }
     }

@@ -1,5 +1,6 @@
 //! Whether the node can serve at all: it is asked in a session of the guard's own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,11 +17,11 @@ const INITIALIZE: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     r#""}}}"#
 );
-const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized","params":{}}"#;
+pub(super) const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized","params":{}}"#;
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{}}"#;
 
 /// Opens a session, pings, and ends it. At the bound of sessions nothing new is learned.
-pub(super) async fn probe(inner: &Inner, known: Health) -> Health {
+pub(super) async fn probe(inner: &Arc<Inner>, known: Health) -> Health {
     let Ok(place) = take_place(inner) else { return known };
     let Ok(opening) = start(inner, place, None).await else { return Health::Failing };
     tokio::select! {
@@ -33,7 +34,7 @@ pub(super) async fn probe(inner: &Inner, known: Health) -> Health {
 async fn answers_ping(inner: &Inner, opening: &Opening) -> bool {
     let limit = inner.options.start_timeout;
     if exchange(opening, "0", INITIALIZE, limit).await.is_none()
-        || opening.session.tell(Bytes::from_static(INITIALIZED.as_bytes()), limit).await.is_err()
+        || opening.handle.lines.send(Bytes::from_static(INITIALIZED.as_bytes())).await.is_err()
     {
         return false;
     }
@@ -44,8 +45,13 @@ async fn answers_ping(inner: &Inner, opening: &Opening) -> bool {
 
 async fn exchange(opening: &Opening, id: &str, message: &'static str, limit: Duration) -> Option<Bytes> {
     let asking = Asking { id, progress_token: None, is_carrier: false };
-    match opening.session.ask(asking, Bytes::from_static(message.as_bytes()), limit).await.ok()?.1 {
+    match opening
+        .session
+        .ask_first(&opening.handle, asking, Bytes::from_static(message.as_bytes()), limit)
+        .await
+        .ok()?
+    {
         Start::End(End::Answered(line)) => Some(line),
-        Start::End(End::Broken | End::Cancelled | End::Closed) | Start::Message => None,
+        Start::End(End::Broken | End::Cancelled | End::Closed | End::Replaced) | Start::Message => None,
     }
 }

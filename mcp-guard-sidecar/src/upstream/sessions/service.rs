@@ -13,12 +13,12 @@ use mcp_guard::call::{Call, Kind, Method};
 use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::revision::Revision;
-use mcp_guard::session::{End, SessionId, cancelled_id, one_line, progress_token};
+use mcp_guard::session::{End, FromNode, SessionId, cancelled_id, one_line, progress_token};
 use tokio::sync::{Semaphore, watch};
 use tower::Service;
 
 use super::answer;
-use super::body::{SessionBody, broken};
+use super::body::{SessionBody, broken, replaced};
 use super::link::Link;
 use super::open::open;
 use super::options::SessionOptions;
@@ -185,7 +185,7 @@ struct Incoming<'a> {
     limit: Duration,
 }
 
-async fn dispatch(inner: &Inner, incoming: Incoming<'_>) -> Reply {
+async fn dispatch(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Reply {
     let call = incoming.call;
     if call.revision.is_stateless() {
         return Err(stateless(call));
@@ -223,7 +223,7 @@ fn stateless(call: &Call) -> UpstreamError {
     UpstreamError::Refused(Box::new(refusal))
 }
 
-async fn initialize(inner: &Inner, incoming: Incoming<'_>) -> Reply {
+async fn initialize(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Reply {
     if incoming.call.session.is_some() {
         return Err(refuse(Reason::InvalidRequest, "the session is initialized already"));
     }
@@ -241,15 +241,30 @@ async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     let is_carrier = accepts_events && !call.guards_own;
     let progress_token = params(call, &body).filter(|_| is_carrier).and_then(progress_token);
     let asking = Asking { id, progress_token, is_carrier };
+    let sent = line.clone();
     let (waiting, start) = session.ask(asking, line, limit).await?;
     if matches!(start, Start::Message | Start::End(End::Answered(_))) {
         inner.note(Health::Alive);
     }
     match start {
         Start::Message => Ok(answer::events(SessionBody::answer(waiting, id.into()))),
-        Start::End(End::Answered(line)) => Ok(answer::json(SessionBody::whole(line))),
+        Start::End(End::Answered(answer)) => {
+            remember(&session, call, &body, &sent, &answer);
+            Ok(answer::json(SessionBody::whole(answer)))
+        }
         Start::End(End::Cancelled) => Ok(answer::empty(StatusCode::ACCEPTED)),
+        Start::End(End::Replaced) => Err(replaced()),
         Start::End(End::Broken | End::Closed) => Err(broken()),
+    }
+}
+
+/// Notes what gave the session a state, which another node would have to be told.
+fn remember(session: &Session, call: &Call, body: &[u8], sent: &Bytes, answer: &[u8]) {
+    let gives_state = [Method::LOGGING_SET_LEVEL, Method::RESOURCES_SUBSCRIBE, Method::RESOURCES_UNSUBSCRIBE];
+    if gives_state.iter().any(|method| call.method.is(method))
+        && matches!(FromNode::read(answer), Some(FromNode::Response { is_error: false, .. }))
+    {
+        session.memory().note(&call.method, params(call, body), sent);
     }
 }
 

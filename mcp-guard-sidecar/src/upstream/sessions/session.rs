@@ -1,35 +1,59 @@
-//! One session: a conversation, and the way to its node.
+//! One session: a conversation, and the way to its node, which may change.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use mcp_guard::call::Call;
 use mcp_guard::middleware::UpstreamError;
 use mcp_guard::refusal::{Reason, Refusal};
-use mcp_guard::session::{AskError, Conversation, FromNode, Profile, SessionId, Ticket};
-use tokio::sync::{mpsc, watch};
+use mcp_guard::session::{AskError, Conversation, End, FromNode, Memory, Outlet, Profile, SessionId, Ticket};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::connection::Handle;
 use super::outbox::{Outbox, Start};
 use crate::upstream::patience::timed_out;
 
-/// Messages that wait for a node to read them. More calls wait outside, holding their place in line.
-const LINES_MAX: usize = 8;
-
-/// A session. Its calls may come on any runtime; the tasks of its connection run on the one that opened it.
+/// A session. Its calls may come on any runtime, and it may have one connection after the other.
 #[derive(Debug)]
 pub(crate) struct Session {
     id: SessionId,
     profile: Profile,
     /// Who opened it, where that is known.
     subject: Option<Box<str>>,
-    lines: mpsc::Sender<Bytes>,
     conversation: Mutex<Conversation<Outbox>>,
-    is_over: watch::Sender<bool>,
+    memory: Mutex<Memory>,
+    /// Those who wait for answers of a node that is gone, until it is known what becomes of the session.
+    orphans: Mutex<Vec<Outbox>>,
+    standing: watch::Sender<Standing>,
+    /// Whether a request of the client's was answered since that was asked last.
+    has_answered: AtomicBool,
+}
+
+/// Whether messages can reach a node.
+#[derive(Debug)]
+enum Standing {
+    /// There is none, yet or for now.
+    Detached,
+    /// This is the way.
+    Attached(Handle),
+    /// No more.
+    Over,
+}
+
+impl Standing {
+    fn handle(&self) -> Option<&Handle> {
+        match self {
+            Self::Attached(handle) => Some(handle),
+            Self::Detached | Self::Over => None,
+        }
+    }
 }
 
 /// A request of the client's, before it is sent.
+#[derive(Clone, Copy)]
 pub(super) struct Asking<'a> {
     pub(super) id: &'a str,
     pub(super) progress_token: Option<&'a str>,
@@ -38,15 +62,18 @@ pub(super) struct Asking<'a> {
 }
 
 impl Session {
-    /// A session that `subject` opened, and the messages for its node.
-    pub(super) fn new(
-        id: SessionId,
-        profile: Profile,
-        subject: Option<Box<str>>,
-    ) -> (Arc<Self>, mpsc::Receiver<Bytes>) {
-        let (lines, receiver) = mpsc::channel(LINES_MAX);
-        let is_over = watch::Sender::new(false);
-        (Arc::new(Self { id, profile, subject, lines, conversation: Mutex::default(), is_over }), receiver)
+    /// A session that `subject` opened. It has no connection yet.
+    pub(super) fn new(id: SessionId, profile: Profile, subject: Option<Box<str>>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            profile,
+            subject,
+            conversation: Mutex::default(),
+            memory: Mutex::default(),
+            orphans: Mutex::default(),
+            standing: watch::Sender::new(Standing::Detached),
+            has_answered: AtomicBool::new(false),
+        })
     }
 
     /// Whether whoever sent `call` opened it. Nobody else is served, whatever id he has got hold of.
@@ -63,22 +90,85 @@ impl Session {
         self.id.hint()
     }
 
-    /// Ends it: whoever waits is told, and the connection is closed by whoever watches [`Session::ended`].
-    pub(crate) fn end(&self) {
-        if !self.is_over.send_replace(true) {
-            self.converse(Conversation::end);
+    /// Ends it: whoever waits is told, and its connection is closed.
+    pub(super) fn end(&self) {
+        let before = self.converse(|conversation| {
+            conversation.end();
+            self.standing.send_replace(Standing::Over)
+        });
+        if let Standing::Attached(handle) = before {
+            handle.end();
         }
+        self.settle(&End::Broken);
     }
 
     /// Whether it has ended.
     pub(super) fn is_over(&self) -> bool {
-        *self.is_over.borrow()
+        matches!(*self.standing.borrow(), Standing::Over)
     }
 
     /// Waits for the end.
-    pub(crate) async fn ended(&self) {
+    pub(super) async fn ended(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.is_over.subscribe().wait_for(|is_over| *is_over).await;
+        let _ = self.standing.subscribe().wait_for(|standing| matches!(standing, Standing::Over)).await;
+    }
+
+    /// Sends messages over this connection from now on, unless the session or the connection has ended.
+    pub(super) fn attach(&self, handle: &Handle) -> bool {
+        self.converse(|_| {
+            self.standing.send_if_modified(|standing| {
+                let is_free = matches!(standing, Standing::Detached) && !handle.is_over();
+                if is_free {
+                    *standing = Standing::Attached(handle.clone());
+                }
+                is_free
+            })
+        })
+    }
+
+    /// Its connection with this number is gone. Those who wait for answers wait on, until [`Session::settle`].
+    pub(super) fn lose(&self, number: u64) {
+        let orphans = self.converse(|conversation| {
+            self.standing.send_if_modified(|standing| {
+                let is_this = matches!(standing, Standing::Attached(handle) if handle.number == number);
+                if is_this {
+                    *standing = Standing::Detached;
+                }
+                is_this
+            });
+            conversation.disconnect()
+        });
+        lock(&self.orphans).extend(orphans);
+    }
+
+    /// Tells those who waited for answers of a node that is gone how their waiting ends.
+    pub(super) fn settle(&self, end: &End) {
+        let orphans = std::mem::take(&mut *lock(&self.orphans));
+        orphans.iter().for_each(|orphan| orphan.finish(end.clone()));
+    }
+
+    /// Whether a request of the client's was answered since this was asked last.
+    pub(super) fn has_answered_since(&self) -> bool {
+        self.has_answered.swap(false, Ordering::Relaxed)
+    }
+
+    /// What another node would have to be told.
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        lock(&self.memory)
+    }
+
+    /// The way to the node, once there is one.
+    async fn attached(&self) -> Result<Handle, UpstreamError> {
+        if let Some(handle) = self.standing.borrow().handle() {
+            return Ok(handle.clone());
+        }
+        let mut standing = self.standing.subscribe();
+        let settled = timeout(PATIENCE, standing.wait_for(|standing| !matches!(standing, Standing::Detached)));
+        // The sender lives as long as `self`, so waiting cannot fail otherwise than by its limit.
+        let Ok(Ok(standing)) = settled.await else {
+            return Err(UpstreamError::Unavailable("the session's node is gone, and no other is there yet".into()));
+        };
+        standing.handle().cloned().ok_or_else(gone)
     }
 
     /// Takes a message of the node.
@@ -95,33 +185,90 @@ impl Session {
         line: Bytes,
         limit: Duration,
     ) -> Result<(Waiting, Start), UpstreamError> {
-        let outbox = Outbox::default();
-        let Asking { id, progress_token, is_carrier } = asking;
-        let ticket = self.converse(|c| c.ask(id, progress_token, is_carrier, outbox.clone())).map_err(refused)?;
-        let mut waiting = Waiting { session: Arc::clone(self), ticket, outbox, is_sent: false };
+        let mut is_sent = false;
         let exchange = timeout(limit, async {
-            self.lines.send(line).await.map_err(|_| gone())?;
-            waiting.is_sent = true;
-            Ok(waiting.start().await)
+            loop {
+                let handle = self.attached().await?;
+                // A node that is gone by now is nobody to ask, and the next one is waited for.
+                if let Some(waiting) = self.note(asking, Some(handle.number))? {
+                    let started = self.exchange(waiting, &handle, line, &mut is_sent).await;
+                    let is_lost = matches!(started, Ok((_, Start::End(End::Broken | End::Replaced))) | Err(_));
+                    self.has_answered.fetch_or(!is_lost, Ordering::Relaxed);
+                    return started;
+                }
+            }
         });
         match exchange.await {
-            Ok(start) => start.map(|start| (waiting, start)),
-            Err(_) if waiting.is_sent => Err(timed_out(limit)),
+            Ok(started) => started,
+            Err(_) if is_sent => Err(timed_out(limit)),
             Err(_) => Err(UpstreamError::Unavailable("the node does not read".into())),
         }
+    }
+
+    /// The same over a connection that the session does not use yet, as long as that lasts.
+    pub(super) async fn ask_first(
+        self: &Arc<Self>,
+        handle: &Handle,
+        asking: Asking<'_>,
+        line: Bytes,
+        limit: Duration,
+    ) -> Result<Start, UpstreamError> {
+        let mut is_sent = false;
+        let Some(waiting) = self.note(asking, None)? else { return Err(gone()) };
+        let exchange = async {
+            tokio::select! {
+                started = self.exchange(waiting, handle, line, &mut is_sent) => started.map(|(_, start)| start),
+                () = handle.ended() => Ok(Start::End(End::Broken)),
+            }
+        };
+        timeout(limit, exchange).await.unwrap_or_else(|_| Err(timed_out(limit)))
+    }
+
+    /// Notes that a request is about to be sent, over the connection with this number; `None` if that is gone.
+    fn note(self: &Arc<Self>, asking: Asking<'_>, number: Option<u64>) -> Result<Option<Waiting>, UpstreamError> {
+        let outbox = Outbox::default();
+        let Asking { id, progress_token, is_carrier } = asking;
+        let ticket = self.converse(|conversation| {
+            // Under the lock under which it is lost: who is noted here is told when it is.
+            let is_there = match &*self.standing.borrow() {
+                Standing::Attached(handle) => number.is_none_or(|number| number == handle.number),
+                Standing::Detached => number.is_none(),
+                Standing::Over => true,
+            };
+            is_there.then(|| conversation.ask(id, progress_token, is_carrier, outbox.clone()))
+        });
+        let ticket = ticket.transpose().map_err(refused)?;
+        Ok(ticket.map(|ticket| Waiting { session: Arc::clone(self), ticket, outbox, is_sent: false }))
+    }
+
+    async fn exchange(
+        &self,
+        mut waiting: Waiting,
+        handle: &Handle,
+        line: Bytes,
+        is_sent: &mut bool,
+    ) -> Result<(Waiting, Start), UpstreamError> {
+        if handle.lines.send(line).await.is_err() {
+            return Err(UpstreamError::Unavailable("the node is gone".into()));
+        }
+        (waiting.is_sent, *is_sent) = (true, true);
+        let start = waiting.start().await;
+        Ok((waiting, start))
     }
 
     /// Sends a notification or a response.
     pub(super) async fn tell(&self, line: Bytes, limit: Duration) -> Result<(), UpstreamError> {
-        match timeout(limit, self.lines.send(line)).await {
-            Ok(sent) => sent.map_err(|_| gone()),
-            Err(_) => Err(UpstreamError::Unavailable("the node does not read".into())),
-        }
+        let told = timeout(limit, async {
+            let handle = self.attached().await?;
+            let sent = handle.lines.send(line).await;
+            sent.map_err(|_| UpstreamError::Unavailable("the node is gone".into()))
+        });
+        told.await.unwrap_or_else(|_| Err(UpstreamError::Unavailable("the node does not read".into())))
     }
 
     /// Looks at the conversation, or changes it. `f` may not wait.
     pub(super) fn converse<T>(&self, f: impl FnOnce(&mut Conversation<Outbox>) -> T) -> T {
-        f(&mut self.conversation.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut lock(&self.conversation))
     }
 
     /// Finds another way for what a response did not deliver.
@@ -135,12 +282,21 @@ impl Session {
 
     /// Tells the node that it asked in vain. A node that does not read does not learn of it.
     fn reply(&self, replies: Vec<Bytes>) {
+        let handle =
+            if let Standing::Attached(handle) = &*self.standing.borrow() { Some(handle.clone()) } else { None };
         for reply in replies {
-            if self.lines.try_send(reply).is_err() {
+            if handle.as_ref().is_none_or(|handle| handle.lines.try_send(reply).is_err()) {
                 tracing::debug!(session = self.hint(), "the node could not be told that it asked in vain");
             }
         }
     }
+}
+
+/// How long messages, and those who wait for answers, wait for another node when theirs is gone.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refused(error: AskError) -> UpstreamError {

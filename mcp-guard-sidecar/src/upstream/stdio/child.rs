@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::options::StdioOptions;
 use crate::open_files;
-use crate::upstream::sessions::Session;
+use crate::upstream::sessions::Connection;
 
 /// The command that starts a node.
 pub(super) fn command(options: &StdioOptions) -> Command {
@@ -60,26 +60,26 @@ impl Supervised {
     }
 
     /// Waits until the child exits or the session ends, and leaves nothing of either.
-    pub(super) async fn run(mut self, session: Arc<Session>, grace: Duration) {
+    pub(super) async fn run(mut self, connection: Arc<Connection>, grace: Duration) {
         let exited = tokio::select! {
             status = self.child.wait() => status.ok(),
-            () = session.ended() => None,
+            () = connection.ended() => None,
         };
         match exited {
-            Some(status) => self.after_exit(&session, status).await,
+            Some(status) => self.after_exit(&connection, status).await,
             None => self.terminate(grace).await,
         }
     }
 
     /// The last answers may still be in the pipe.
-    async fn after_exit(&mut self, session: &Session, status: ExitStatus) {
+    async fn after_exit(&mut self, connection: &Connection, status: ExitStatus) {
         self.group.kill();
         self.group.is_gone = true;
-        if timeout(LAST_WORDS, session.ended()).await.is_err() {
+        if timeout(LAST_WORDS, connection.ended()).await.is_err() {
             // Something that left the group holds the pipe open.
-            session.end();
+            connection.end();
         }
-        tracing::info!(session = session.hint(), %status, "the node's process exited");
+        tracing::info!(session = connection.hint(), %status, "the node's process exited");
     }
 
     async fn terminate(&mut self, grace: Duration) {

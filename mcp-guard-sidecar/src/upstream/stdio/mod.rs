@@ -3,7 +3,7 @@
 //! | when                              | what happens                                                                   |
 //! |-----------------------------------|--------------------------------------------------------------------------------|
 //! | the session ends                  | its child is ended: SIGTERM to the group that it leads and, after `grace`, SIGKILL |
-//! | the child exits                   | the session ends, after what it said last                                      |
+//! | the child exits                   | the session gets another, after what the first said last                       |
 //! | the guard ends in order           | the children end with all that they started                                    |
 //! | the guard is killed               | the kernel kills the children themselves, see [`ExecNode`](crate::cli::ExecNode); what they started lives on, unless it ends with its input |
 //!
@@ -28,7 +28,7 @@ use self::child::Supervised;
 use self::log::log_stderr;
 pub use self::options::StdioOptions;
 use self::spawner::Spawner;
-use super::sessions::{Keeper, Link, Session, SessionNode, SessionOptions, serve_lines};
+use super::sessions::{Connection, Keeper, Link, SessionNode, SessionOptions, serve_lines};
 
 /// A node that is run as `options` say, one child for each session. Nothing is started yet.
 pub fn node(options: StdioOptions, sessions: SessionOptions) -> SessionNode {
@@ -45,21 +45,26 @@ struct Children {
 
 #[async_trait]
 impl Link for Children {
-    async fn connect(&self, session: &Arc<Session>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
         let child = self.spawner.spawn(child::command(&self.options)).await;
         child
-            .and_then(|child| serve(child, session, lines, self.options.grace))
+            .and_then(|child| serve(child, connection, lines, self.options.grace))
             .map_err(|error| UpstreamError::Unavailable(format!("its process cannot be started: {}", error.kind())))
     }
 }
 
-fn serve(mut child: Child, session: &Arc<Session>, lines: Receiver<Bytes>, grace: Duration) -> io::Result<Keeper> {
+fn serve(
+    mut child: Child,
+    connection: &Arc<Connection>,
+    lines: Receiver<Bytes>,
+    grace: Duration,
+) -> io::Result<Keeper> {
     let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };
     let supervised = Supervised::new(child).ok_or(io::ErrorKind::BrokenPipe)?;
-    serve_lines(session, stdout, stdin, lines);
-    tokio::spawn(log_stderr(stderr, session.hint()));
-    Ok(Box::pin(supervised.run(Arc::clone(session), grace)))
+    serve_lines(connection, stdout, stdin, lines);
+    tokio::spawn(log_stderr(stderr, connection.hint()));
+    Ok(Box::pin(supervised.run(Arc::clone(connection), grace)))
 }

@@ -1,0 +1,80 @@
+//! One connection of a session to its node, from its beginning to its end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mcp_guard::session::FromNode;
+use tokio::sync::{mpsc, watch};
+
+use super::session::Session;
+
+/// Messages that wait for a node to read them. More calls wait outside, holding their place in line.
+const LINES_MAX: usize = 8;
+
+/// A connection of a session to its node. Its tasks run on the runtime that made it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    session: Arc<Session>,
+    handle: Handle,
+}
+
+/// What the session has of its connection. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Handle {
+    /// Of all connections of the session, the how manieth it is.
+    pub(super) number: u64,
+    pub(super) lines: mpsc::Sender<Bytes>,
+    is_over: watch::Sender<bool>,
+}
+
+impl Handle {
+    /// Ends the connection: who serves it closes it. The session goes on, or not.
+    pub(super) fn end(&self) -> bool {
+        !self.is_over.send_replace(true)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        *self.is_over.borrow()
+    }
+
+    /// Waits for the end.
+    pub(super) async fn ended(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.is_over.subscribe().wait_for(|is_over| *is_over).await;
+    }
+}
+
+impl Connection {
+    /// The next connection of `session`, and the messages for its node.
+    pub(super) fn new(session: &Arc<Session>, number: u64) -> (Arc<Self>, mpsc::Receiver<Bytes>) {
+        let (lines, receiver) = mpsc::channel(LINES_MAX);
+        let handle = Handle { number, lines, is_over: watch::Sender::new(false) };
+        (Arc::new(Self { session: Arc::clone(session), handle }), receiver)
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// What the log calls its session.
+    pub(crate) fn hint(&self) -> String {
+        self.session.hint()
+    }
+
+    /// Takes a message of the node.
+    pub(super) fn receive(&self, message: &FromNode<'_>, line: Bytes) {
+        self.session.receive(message, line);
+    }
+
+    /// Ends it: the session learns that its node is gone.
+    pub(crate) fn end(&self) {
+        if self.handle.end() {
+            self.session.lose(self.handle.number);
+        }
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) {
+        self.handle.ended().await;
+    }
+}

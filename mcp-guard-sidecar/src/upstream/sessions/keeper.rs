@@ -1,0 +1,179 @@
+//! Keeps a session: lets one connection be served to its end, and finds it another.
+//!
+//! | the connection is lost                                | what happens                                              |
+//! |-------------------------------------------------------|-----------------------------------------------------------|
+//! | another is made and takes the session over            | waiting calls fail as [`UpstreamError::Replaced`]; whoever may, sends them again |
+//! | that fails                                            | tried again for [`LASTS`], with growing, jittered waits   |
+//! | that fails for longer than [`PATIENCE`]               | waiting calls fail as broken                              |
+//! | not within that, or [`IN_VAIN_MAX`] times without an answer to the client in between | the session ends |
+//! | before `initialize` was answered, or where it is not wanted | the session ends                                    |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mcp_guard::middleware::{UpstreamError, clock};
+use mcp_guard::session::{End, FromNode};
+use metrics::counter;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
+
+use super::connection::{Connection, Handle};
+use super::link::Keeper;
+use super::open::Ending;
+use super::outbox::Start;
+use super::probe::INITIALIZED;
+use super::service::{Health, Inner};
+use super::session::{Asking, PATIENCE, Session};
+
+/// How long a session waits for a node that takes it over.
+const LASTS: Duration = Duration::from_secs(60);
+
+/// The wait behind the first try that failed; each next one is twice as long, up to the longest. What is waited lies
+/// between half of it and all.
+const WAIT: Duration = Duration::from_millis(100);
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How often a session gets a new connection, one after the other, in which the client is not answered once: a client
+/// whose own messages kill the node is not given nodes for ever.
+const IN_VAIN_MAX: u32 = 5;
+
+/// Makes a connection, in its time.
+pub(super) async fn connect(
+    inner: &Inner,
+    connection: &Arc<Connection>,
+    lines: Receiver<Bytes>,
+) -> Result<Keeper, UpstreamError> {
+    let limit = inner.options.connect_timeout;
+    let connected = timeout(limit, inner.link.connect(connection, lines)).await;
+    connected.unwrap_or_else(|_| Err(UpstreamError::Unavailable(format!("no connection within {limit:?}"))))
+}
+
+/// Runs until the session has ended and nothing of its connections is left.
+pub(super) async fn keep(inner: Arc<Inner>, session: Arc<Session>, mut keeper: Keeper, ending: Ending) {
+    let (mut number, mut in_vain) = (0, 0);
+    loop {
+        keeper.await;
+        let may_go_on = inner.options.fails_over && session.memory().initialize().is_some();
+        if session.is_over() || !may_go_on {
+            break;
+        }
+        in_vain = if session.has_answered_since() { 0 } else { in_vain + 1 };
+        if in_vain > IN_VAIN_MAX {
+            tracing::warn!(session = session.hint(), "its nodes end before they answer: the session ends");
+            break;
+        }
+        match take_over(&inner, &session, &mut number).await {
+            Some(next) => keeper = next,
+            None => break,
+        }
+    }
+    drop(ending);
+}
+
+/// Tries until a node has taken the session over.
+async fn take_over(inner: &Inner, session: &Arc<Session>, number: &mut u64) -> Option<Keeper> {
+    let (lost, mut wait) = (clock::now(), WAIT);
+    loop {
+        *number += 1;
+        let outcome = match attempt(inner, session, *number).await {
+            Ok(keeper) => {
+                inner.note(Health::Alive);
+                session.settle(&End::Replaced);
+                tracing::info!(session = session.hint(), "another node has taken the session over");
+                counter!("mcp_guard_session_failovers_total", "outcome" => "reinitialized").increment(1);
+                return Some(keeper);
+            }
+            Err(why) => why,
+        };
+        if session.is_over() {
+            return None;
+        }
+        inner.note(Health::Failing);
+        let gone_for = clock::now().saturating_duration_since(lost) + wait;
+        if gone_for > PATIENCE {
+            session.settle(&End::Broken);
+        }
+        let is_last = gone_for > LASTS;
+        tracing::debug!(session = session.hint(), why = %outcome, is_last, "no node has taken the session over");
+        if is_last {
+            counter!("mcp_guard_session_failovers_total", "outcome" => "given_up").increment(1);
+            return None;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
+            () = session.ended() => return None,
+        }
+        wait = (wait * 2).min(WAIT_MAX);
+    }
+}
+
+/// Makes a connection, restores there what the session was, and lets it go on.
+async fn attempt(inner: &Inner, session: &Arc<Session>, number: u64) -> Result<Keeper, UpstreamError> {
+    let (connection, lines) = Connection::new(session, number);
+    let keeper = tokio::select! {
+        connected = connect(inner, &connection, lines) => connected?,
+        () = session.ended() => return Err(over()),
+    };
+    let restored = tokio::select! {
+        restored = restore(inner, session, connection.handle()) => restored,
+        () = session.ended() => Err(over()),
+    };
+    let restored = restored.and_then(|()| session.attach(connection.handle()).then_some(()).ok_or_else(over));
+    match restored {
+        Ok(()) => Ok(keeper),
+        Err(error) => {
+            connection.end();
+            keeper.await;
+            Err(error)
+        }
+    }
+}
+
+fn over() -> UpstreamError {
+    UpstreamError::Unavailable("the session has ended".into())
+}
+
+/// Says to the node what the client had said: `initialize`, its log level, its subscriptions.
+async fn restore(inner: &Inner, session: &Arc<Session>, handle: &Handle) -> Result<(), UpstreamError> {
+    let (initialize, state) = {
+        let memory = session.memory();
+        (memory.initialize().cloned().unwrap_or_default(), memory.state().cloned().collect::<Vec<_>>())
+    };
+    let limit = inner.options.start_timeout;
+    if !is_granted(session, handle, initialize, limit).await? {
+        return Err(UpstreamError::Unavailable("it refuses initialize".into()));
+    }
+    // A node that is gone by now is noticed by the next message.
+    let _ = handle.lines.send(Bytes::from_static(INITIALIZED.as_bytes())).await;
+    for line in state {
+        if !is_granted(session, handle, line, inner.options.first_byte).await? {
+            tracing::warn!(session = session.hint(), "the new node refuses a log level or subscription of the session");
+        }
+    }
+    Ok(())
+}
+
+/// Sends a request that another node has granted, and says whether this one does.
+async fn is_granted(
+    session: &Arc<Session>,
+    handle: &Handle,
+    line: Bytes,
+    limit: Duration,
+) -> Result<bool, UpstreamError> {
+    let request = line.clone();
+    let Some(FromNode::Request { id, .. }) = FromNode::read(&request) else { return Ok(false) };
+    let asking = Asking { id, progress_token: None, is_carrier: false };
+    match session.ask_first(handle, asking, line, limit).await? {
+        Start::End(End::Answered(answer)) => {
+            Ok(matches!(FromNode::read(&answer), Some(FromNode::Response { is_error: false, .. })))
+        }
+        Start::End(End::Broken | End::Cancelled | End::Closed | End::Replaced) | Start::Message => {
+            Err(UpstreamError::Unavailable("it ended before it answered".into()))
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;
