@@ -1,8 +1,12 @@
 //! Connections on real sockets, in virtual time, in front of an upstream that always says the same.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
+use futures_util::stream::Pending;
 use http::Response;
-use http_body_util::Full;
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
 use mcp_guard::GuardLayer;
 use mcp_guard::config::GuardConfig;
 use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError};
@@ -24,12 +28,24 @@ impl Upstream for Same {
     }
 }
 
+/// Streams events, and has none to tell.
+struct Silent;
+
+impl Upstream for Silent {
+    type Body = StreamBody<Pending<Result<Frame<Bytes>, Infallible>>>;
+
+    async fn send(&self, _: McpRequest) -> Result<Response<Self::Body>, UpstreamError> {
+        let response = Response::builder().header("content-type", "text/event-stream");
+        Ok(response.body(StreamBody::new(futures_util::stream::pending())).unwrap())
+    }
+}
+
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const SILENCE: Silence = Silence { first: Duration::from_secs(10), between: Duration::from_secs(75) };
 
-fn app() -> Arc<GuardApp<impl Handler>> {
-    let service = GuardLayer::new(GuardConfig::default()).layer(Same);
+fn app(upstream: impl Upstream) -> Arc<GuardApp<impl Handler>> {
+    let service = GuardLayer::new(GuardConfig::default()).layer(upstream);
     let connections = Connections::new(Drain::new(Duration::ZERO), 10, 10);
     Arc::new(GuardApp::new(service, connections, SILENCE, Arc::new(Memory::new(u64::MAX))))
 }
@@ -45,8 +61,12 @@ async fn pair() -> (TcpStream, Stream) {
 
 /// A client whose connection is served, and the end of that.
 async fn served() -> (TcpStream, JoinHandle<Result<(), BoxError>>) {
+    served_by(Same).await
+}
+
+async fn served_by(upstream: impl Upstream) -> (TcpStream, JoinHandle<Result<(), BoxError>>) {
     let (client, stream) = pair().await;
-    (client, tokio::spawn(async move { app().served_out(stream, CLIENT).await }))
+    (client, tokio::spawn(async move { app(upstream).served_out(stream, CLIENT).await }))
 }
 
 fn ping() -> Vec<u8> {
@@ -74,6 +94,24 @@ async fn a_connection_serves_on_until_it_is_silent_for_too_long() {
     }
     assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     server.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_says_nothing_shows_that_it_lives() {
+    let (mut client, _server) = served_by(Silent).await;
+    client.write_all(b"GET /mcp HTTP/1.1\r\nhost: h\r\naccept: text/event-stream\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(client.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(answer).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("\r\nx-accel-buffering: no\r\n"), "{head}");
+    let start = clock::now();
+    for sign in 1..=3 {
+        let mut chunk = [0; 8];
+        client.read_exact(&mut chunk).await.unwrap();
+        assert_eq!((&chunk, (clock::now() - start).as_secs()), (b"3\r\n:\n\n\r\n", sign * 25));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,7 @@ pub mod probe;
 mod refused;
 pub mod run;
 mod served;
+mod sign_of_life;
 pub mod stack;
 pub mod telemetry;
 pub mod tls;

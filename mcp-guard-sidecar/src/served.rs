@@ -21,6 +21,7 @@ use metrics::counter;
 use crate::drain::Drain;
 use crate::memory::Memory;
 use crate::refused;
+use crate::sign_of_life::SignOfLife;
 
 /// Serves the requests of one connection with `service`.
 pub(crate) struct Served<H> {
@@ -116,7 +117,8 @@ where
                     close(response.headers_mut(), *version);
                 }
                 let drain = stays_open.then(|| ends(drain.clone()));
-                Poll::Ready(Ok(response.map(|body| DrainedBody::Body { body, drain })))
+                let sign_of_life = SignOfLife::of(response.headers_mut());
+                Poll::Ready(Ok(response.map(|body| DrainedBody::Body { body, drain, sign_of_life })))
             }
         }
     }
@@ -192,6 +194,8 @@ pub(crate) enum DrainedBody<B> {
         body: B,
         /// When it has to end.
         drain: Option<Ends>,
+        /// What it says while it says nothing, if it is a stream of events: what comes in one frame are whole ones.
+        sign_of_life: Option<SignOfLife>,
     },
 }
 
@@ -208,10 +212,15 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DrainedBody<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Body { body, drain } => {
-                let frame = Pin::new(body).poll_frame(cx);
-                let over = frame.is_pending() && drain.as_mut().is_some_and(|ends| ends.as_mut().poll(cx).is_ready());
-                if over { Poll::Ready(None) } else { frame }
+            Self::Body { body, drain, sign_of_life } => {
+                if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+                    return Poll::Ready(frame);
+                }
+                if drain.as_mut().is_some_and(|ends| ends.as_mut().poll(cx).is_ready()) {
+                    return Poll::Ready(None);
+                }
+                let sign = sign_of_life.as_mut().map_or(Poll::Pending, |sign| sign.poll(cx));
+                sign.map(|comment| Some(Ok(Frame::data(comment))))
             }
         }
     }

@@ -22,12 +22,10 @@ pub(super) fn opened(body: SessionBody, session: SessionId) -> Response<SessionB
     response
 }
 
-/// A stream of events. Proxies in between may not collect it.
+/// A stream of events.
 pub(super) fn events(body: SessionBody) -> Response<SessionBody> {
     let mut response = with_type(body, "text/event-stream");
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 

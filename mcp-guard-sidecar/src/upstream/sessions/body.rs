@@ -1,15 +1,13 @@
-//! The body of an answer: a JSON message, or a stream of them with a sign of life now and then.
+//! The body of an answer: a JSON message, or a stream of them.
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use mcp_guard::middleware::{UpstreamError, clock};
+use mcp_guard::middleware::UpstreamError;
 use mcp_guard::session::End;
-use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use super::outbox::Event;
 use super::session::{Listening, Waiting};
@@ -28,15 +26,7 @@ struct Stream<S> {
     /// The id of the request that is answered, as JSON text.
     id: Box<str>,
     is_over: bool,
-    sign_of_life: Interval,
 }
-
-/// From one sign of life to the next, on a stream that says nothing else. A client that vanished is noticed by it, and
-/// proxies, which commonly end what is silent for 60 s or 30 s, keep the stream open.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(25);
-
-/// A comment, which no client takes for a message.
-const COMMENT: &[u8] = b":\n\n";
 
 impl SessionBody {
     pub(super) fn whole(bytes: Bytes) -> Self {
@@ -56,10 +46,7 @@ type Next = Option<Result<Frame<Bytes>, UpstreamError>>;
 
 impl<S> Stream<S> {
     fn new(source: S, id: Box<str>) -> Self {
-        let mut sign_of_life = interval_at((clock::now() + SIGN_OF_LIFE).into(), SIGN_OF_LIFE);
-        // A client that reads late needs one sign, not all that it missed.
-        sign_of_life.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { source, id, is_over: false, sign_of_life }
+        Self { source, id, is_over: false }
     }
 
     fn poll(
@@ -70,10 +57,7 @@ impl<S> Stream<S> {
         if self.is_over {
             return Poll::Ready(None);
         }
-        let Poll::Ready(said) = poll_next(&self.source, cx) else {
-            return self.sign_of_life.poll_tick(cx).map(|_| Some(Ok(Frame::data(Bytes::from_static(COMMENT)))));
-        };
-        let line = match said {
+        let line = match ready!(poll_next(&self.source, cx)) {
             Event::Message(message) => message.line,
             Event::End(end) => {
                 self.is_over = true;
@@ -158,25 +142,14 @@ impl fmt::Debug for SessionBody {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http_body_util::BodyExt;
     use mcp_guard::session::{Profile, SessionId};
     use tokio::time::timeout;
 
     use super::super::session::Session;
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_stream_shows_that_it_lives() {
-        let session = Session::new(SessionId::from_bits(1), Profile::Standard, None);
-        let mut body = SessionBody::listen(Listening::new(session).unwrap());
-        let start = clock::now();
-        for sign in 1..4 {
-            let frame = body.frame().await.unwrap().unwrap();
-            assert_eq!(frame.into_data().unwrap(), COMMENT);
-            assert_eq!((clock::now() - start).as_secs(), sign * 25);
-        }
-        assert!(timeout(Duration::from_secs(24), body.frame()).await.is_err());
-    }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_follows_the_end_of_a_stream() {
