@@ -14,9 +14,11 @@ use metrics::counter;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
+use tokio::time::timeout;
 
 use crate::activity::{self, Activity, Silence};
 use crate::admission::{Admission, Connections, Place};
+use crate::clients::{self, Doors};
 use crate::http1::{HEAD_BYTES_MAX, server};
 use crate::memory::Memory;
 use crate::served::{Connection, Served};
@@ -33,6 +35,7 @@ pub struct GuardApp<H> {
     silence: Silence,
     memory: Arc<Memory>,
     tls: Option<ServerTls>,
+    doors: Option<Arc<Doors>>,
     beats: Once,
 }
 
@@ -40,13 +43,20 @@ impl<H> GuardApp<H> {
     /// Serves as many as `connections` lets in, each until it is silent for longer than `silence` says, and no new calls
     /// while `memory` sheds.
     pub fn new(service: McpService<H>, connections: Connections, silence: Silence, memory: Arc<Memory>) -> Self {
-        Self { service, builder: builder(), connections, silence, memory, tls: None, beats: Once::new() }
+        Self { service, builder: builder(), connections, silence, memory, tls: None, doors: None, beats: Once::new() }
     }
 
     /// Speaks TLS, where there is some.
     #[must_use]
     pub fn tls(mut self, tls: Option<ServerTls>) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Serves other transports too, where there are some.
+    #[must_use]
+    pub fn doors(mut self, doors: Option<Arc<Doors>>) -> Self {
+        self.doors = doors;
         self
     }
 }
@@ -104,11 +114,13 @@ impl<H: Handler> ServerApp for GuardApp<H> {
         let peer = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().map(|a| a.ip()));
         let client = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         match self.connections.place(client) {
+            // Whoever speaks no HTTP cannot be told why.
+            Place::TurnedAway(..) if self.doors.as_ref().is_some_and(|doors| doors.is_lines) => {}
             // In a task of its own: the one that pingora accepted it in keeps 9 KB for as long as it lasts.
             Place::Served(admission) => drop(tokio::spawn(Arc::clone(self).serve(stream, client, admission))),
             Place::TurnedAway(reason, _permit) => {
                 // Not answered in time is closed unanswered.
-                let _ = tokio::time::timeout(TURNED_AWAY, self.turn_away(stream, client, reason)).await;
+                let _ = timeout(TURNED_AWAY, self.turn_away(stream, client, reason)).await;
             }
             Place::Closed => {}
         }
@@ -129,6 +141,10 @@ impl<H: Handler> GuardApp<H> {
     /// Serves a connection to its end.
     async fn served_out(&self, stream: Stream, client: IpAddr) -> Result<(), BoxError> {
         let accepted = clock::now();
+        if let Some(doors) = self.doors.as_ref().filter(|doors| doors.is_lines) {
+            // Boxed, so that connections of HTTP have no room for it.
+            return Box::pin(self.serve_lines(stream, client, doors)).await;
+        }
         let (wire, protocol, subject) = tokio::select! {
             // What has come before a drain is served, so it is looked at first.
             biased;
@@ -139,13 +155,26 @@ impl<H: Handler> GuardApp<H> {
         self.speak(protocol, wire, accepted, self.served(client, subject, None)).await
     }
 
-    /// Waits for the client's first bytes, behind the handshake of TLS where there is one, which says who it is.
-    async fn begins(&self, stream: Stream) -> io::Result<(Wire, Option<Protocol>, Option<Arc<str>>)> {
-        let (stream, subject) = match &self.tls {
-            None => (MaybeTls::Plain(stream), None),
+    /// Serves a client that speaks lines to its end.
+    async fn serve_lines(&self, stream: Stream, client: IpAddr, doors: &Doors) -> Result<(), BoxError> {
+        let (stream, subject) = timeout(self.silence.first, self.secured(stream)).await??;
+        let served = self.served(client, subject, None);
+        clients::serve_lines(stream, doors, served, self.silence).await;
+        Ok(())
+    }
+
+    /// Shakes hands, where there is TLS, which says who the client is.
+    async fn secured(&self, stream: Stream) -> io::Result<(ClientStream, Option<Arc<str>>)> {
+        match &self.tls {
+            None => Ok((MaybeTls::Plain(stream), None)),
             // Boxed, so that connections without it have no room for it.
-            Some(tls) => Box::pin(shake_hands(tls, stream)).await?,
-        };
+            Some(tls) => Box::pin(shake_hands(tls, stream)).await,
+        }
+    }
+
+    /// Waits for the client's first bytes, behind the handshake of TLS where there is one.
+    async fn begins(&self, stream: Stream) -> io::Result<(Wire, Option<Protocol>, Option<Arc<str>>)> {
+        let (stream, subject) = self.secured(stream).await?;
         let mut wire = Wire::new(stream);
         let protocol = wire.begins().await?;
         Ok((wire, protocol, subject))
@@ -171,7 +200,14 @@ impl<H: Handler> GuardApp<H> {
                     drain.turns_away().await;
                 };
                 let connection = server::Connection::new(stream, unread, self.silence, accepted, ends);
-                Ok(Box::pin(connection.serve(move |request| served.answer(request))).await?)
+                let upgraded = Box::pin(connection.serve(|request| served.answer(request))).await?;
+                if let (Some(mut upgraded), Some(doors)) = (upgraded, &self.doors)
+                    && let Some(handshake) = upgraded.extensions.remove()
+                {
+                    let server::Upgraded { io, unread, .. } = upgraded;
+                    Box::pin(clients::serve_web_socket(io, unread, handshake, doors, served)).await;
+                }
+                Ok(())
             }
             Some(Protocol::Http2) => {
                 let activity = Activity::since(accepted);
@@ -199,7 +235,8 @@ impl<H: Handler> GuardApp<H> {
     fn served(&self, client: IpAddr, subject: Option<Arc<str>>, turned_away: Option<Reason>) -> Served<H> {
         let (drain, memory) = (self.connections.drain().clone(), Arc::clone(&self.memory));
         let subject = subject.map(Subject);
-        let connection = Arc::new(Connection { client, subject, drain, memory, turned_away });
+        let doors = self.doors.clone();
+        let connection = Arc::new(Connection { client, subject, drain, memory, doors, turned_away });
         Served { service: self.service.clone(), connection }
     }
 }

@@ -18,6 +18,7 @@ use crate::admin::Admin;
 use crate::admin_app::AdminApp;
 use crate::admission::Connections;
 use crate::cli::complain;
+use crate::clients::Doors;
 use crate::config::{Config, NodeUrl, Target, Upstream, is_secure};
 use crate::connection::GuardApp;
 use crate::drain::Drain;
@@ -213,9 +214,11 @@ impl Guard<'_> {
             if let Some(tls) = &tls {
                 self.watcher.server(tls);
             }
+            let doors = Doors::of(listener, stack::edge(listener)?, limits).map(Arc::new);
             for core in 0..host::cores() {
                 let (connections, memory) = (self.connections.clone(), Arc::clone(&self.memory));
-                let app = GuardApp::new(layer.layer(upstream()), connections, silence, memory).tls(tls.clone());
+                let app = GuardApp::new(layer.layer(upstream()), connections, silence, memory);
+                let app = app.tls(tls.clone()).doors(doors.clone());
                 self.server.add_service(host::listening(app, *address, core));
             }
         }

@@ -18,6 +18,7 @@ use mcp_guard::middleware::{self, GuardBody, Handler, McpService, Subject};
 use mcp_guard::refusal::{Reason, Refusal};
 use metrics::counter;
 
+use crate::clients::{self, Doors, Events};
 use crate::drain::Drain;
 use crate::memory::Memory;
 use crate::refused;
@@ -43,6 +44,8 @@ pub(crate) struct Connection {
     pub(crate) subject: Option<Subject>,
     pub(crate) drain: Drain,
     pub(crate) memory: Arc<Memory>,
+    /// What is served beside Streamable HTTP.
+    pub(crate) doors: Option<Arc<Doors>>,
     /// Why the whole connection is turned away. It was counted when it was accepted.
     pub(crate) turned_away: Option<Reason>,
 }
@@ -69,6 +72,12 @@ impl<H: Handler> Served<H> {
         if let Some(reason) = self.connection.refuses(request.method()) {
             return ServedFuture::Refused(Some(refused(reason, request.version())));
         }
+        if let Some(doors) = &self.connection.doors {
+            match clients::enter(doors, self, request) {
+                Ok(entered) => return ServedFuture::Entered(entered),
+                Err(back) => request = back,
+            }
+        }
         let (version, stays_open) = (request.version(), stays_open(&request));
         let connection = Arc::clone(&self.connection);
         if let Some(subject) = &connection.subject {
@@ -87,6 +96,8 @@ impl<H: Handler> Served<H> {
 pub(crate) enum ServedFuture<F, B> {
     /// It is there: a refusal of the host's own.
     Refused(Option<Response<DrainedBody<B>>>),
+    /// It comes by one of the doors.
+    Entered(Pin<Box<dyn Future<Output = Response<DrainedBody<B>>> + Send>>),
     /// It comes from the stack.
     Asked {
         /// The stack's own.
@@ -110,6 +121,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Self::Refused(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            Self::Entered(response) => response.as_mut().poll(cx).map(Ok),
             Self::Asked { future, connection, version, stays_open } => {
                 let Ok(mut response) = ready!(Pin::new(future).poll(cx));
                 let drain = &connection.drain;
@@ -186,8 +198,10 @@ type Ends = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A body that ends when the guard drains, if it is a stream that would never end by itself.
 pub(crate) enum DrainedBody<B> {
-    /// A refusal of the host's own.
+    /// An answer of the host's own.
     Whole(Full<Bytes>),
+    /// What a client of another transport is told.
+    Told(Events),
     /// An answer of the stack's.
     Body {
         /// What the stack answered.
@@ -212,6 +226,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DrainedBody<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Told(events) => events.poll_next(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
             Self::Body { body, drain, sign_of_life } => {
                 if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
                     return Poll::Ready(frame);
@@ -228,6 +243,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DrainedBody<B> {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
+            Self::Told(_) => false,
             Self::Body { body, .. } => body.is_end_stream(),
         }
     }
@@ -235,6 +251,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DrainedBody<B> {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
+            Self::Told(_) => SizeHint::default(),
             Self::Body { body, .. } => body.size_hint(),
         }
     }

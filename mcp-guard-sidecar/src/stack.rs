@@ -21,7 +21,12 @@ pub fn concerns(config: &Config, node: &str, call_timeout: Duration) -> GuardLay
     GuardLayer::for_node(config.guard().clone(), node).call_timeout(call_timeout)
 }
 
-fn edge(listener: &Listener) -> Result<EdgePolicy, InvalidEdge> {
+/// Who may come in at a listener.
+///
+/// # Errors
+///
+/// If its path is no path; a valid config's is one.
+pub fn edge(listener: &Listener) -> Result<EdgePolicy, InvalidEdge> {
     let origins = listener.allowed_origins.iter().map(|origin| origin.as_str().to_owned());
     let policy = EdgePolicy::default().path(listener.path.as_str())?.allowed_origins(origins);
     let hosts: Vec<String> = listener.allowed_hosts.iter().map(|host| host.as_str().to_owned()).collect();

@@ -1,7 +1,7 @@
 //! A connection that is kept: what a test writes to it and what comes back, answer by answer, as it comes.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::client::Reply;
 use crate::process::PATIENCE;
@@ -31,6 +31,17 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Says that nothing more is sent.
+    ///
+    /// # Panics
+    ///
+    /// If the connection is closed already.
+    pub fn half_close(&self) {
+        self.0.get_ref().shutdown(Shutdown::Write).expect("an open socket");
+    }
+}
+
 impl<S: Read + Write> Wire<S> {
     /// One over `stream`, which has a time-out of its own.
     pub fn over(stream: S) -> Self {
@@ -40,6 +51,18 @@ impl<S: Read + Write> Wire<S> {
     /// What it is over.
     pub fn stream(&self) -> &S {
         self.0.get_ref()
+    }
+
+    /// Reads the next line, and gives it without its end.
+    ///
+    /// # Panics
+    ///
+    /// If none comes.
+    pub fn text(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("a line");
+        assert!(line.ends_with('\n'), "the connection ended in {line:?}");
+        line.trim_end().to_owned()
     }
 
     /// Sends `bytes` as they are.

@@ -21,6 +21,15 @@ pub struct Listener {
     pub address: SocketAddr,
     /// The path of the MCP endpoint.
     pub path: McpPath,
+    /// What is spoken there.
+    pub transport: Transport,
+    /// The path at which the HTTP with server-sent events of 2024-11-05 is served too: GET opens a stream, whose first
+    /// event names the address for messages. Not served by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sse_path: Option<McpPath>,
+    /// The path at which WebSocket is served too, one session a socket, a message a text frame. Not served by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_socket_path: Option<McpPath>,
     /// Other processes may listen at this address too, and the kernel spreads connections over them (SO_REUSEPORT). Without
     /// it a guard does not start where somebody else listens.
     pub share_port: bool,
@@ -39,6 +48,9 @@ impl Default for Listener {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             path: McpPath::default(),
+            transport: Transport::Http,
+            sse_path: None,
+            web_socket_path: None,
             share_port: false,
             tls: None,
             allowed_hosts: Vec::new(),
@@ -47,7 +59,19 @@ impl Default for Listener {
     }
 }
 
-/// The path of the MCP endpoint: absolute, without a query. Default `/mcp`.
+/// What is spoken at an address.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Transport {
+    /// Streamable HTTP, and what else has a path.
+    #[default]
+    Http,
+    /// JSON lines, one session a connection.
+    Lines,
+}
+
+/// A path of an endpoint: absolute, without a query. Default `/mcp`.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[schemars(with = "String")]
 #[serde(try_from = "String", into = "String")]

@@ -54,7 +54,7 @@ pub use address::{InvalidAddress, parse_address};
 pub use flags::Flags;
 pub use host_name::{HostName, InvalidHostName, InvalidOrigin, Origin};
 pub use key_path::KeyPath;
-pub use listener::{Admin, InvalidPath, Listener, McpPath};
+pub use listener::{Admin, InvalidPath, Listener, McpPath, Transport};
 pub use load::{FILE_BYTES_MAX, PROBLEMS_MAX};
 pub use mcp_guard::session::Profile;
 pub use problem::{ConfigError, Place, Problem};

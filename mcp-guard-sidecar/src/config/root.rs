@@ -11,7 +11,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::key_path::KeyPath;
-use super::listener::{Admin, Listener};
+use super::listener::{Admin, Listener, McpPath, Transport};
 use super::redact::redact;
 use super::shutdown::Shutdown;
 use super::telemetry::TelemetryConfig;
@@ -147,12 +147,30 @@ fn listener_problems(spec: &ConfigSpec) -> Vec<(KeyPath, String)> {
     let mut taken: Vec<(SocketAddr, String)> = Vec::new();
     for (index, listener) in spec.listeners.iter().enumerate() {
         let path = list.index(index);
+        problems.extend(door_problems(&path, listener));
         let path = path.key("address");
         problems.extend(taken_problem(&path, listener.address, &taken));
         taken.push((listener.address, path.to_string()));
     }
     problems.extend(taken_problem(&KeyPath::root().key("admin").key("address"), spec.admin.address, &taken));
     problems
+}
+
+/// Transports of one listener that are in each other's way.
+fn door_problems(path: &KeyPath, listener: &Listener) -> Option<(KeyPath, String)> {
+    let doors = [("sse_path", &listener.sse_path), ("web_socket_path", &listener.web_socket_path)];
+    let mut doors = doors.into_iter().filter_map(|(key, door)| Some((key, door.as_ref()?)));
+    let first = doors.next()?;
+    let is_taken = |door: &McpPath| *door == listener.path;
+    let what = "is the path of something else at this listener: write another";
+    match doors.next() {
+        _ if listener.transport == Transport::Lines => {
+            Some((path.key(first.0), "is for HTTP, and lines have no paths: leave it out".into()))
+        }
+        _ if is_taken(first.1) => Some((path.key(first.0), what.into())),
+        Some((key, door)) if door == first.1 || is_taken(door) => Some((path.key(key), what.into())),
+        _ => None,
+    }
 }
 
 fn taken_problem(path: &KeyPath, address: SocketAddr, taken: &[(SocketAddr, String)]) -> Option<(KeyPath, String)> {

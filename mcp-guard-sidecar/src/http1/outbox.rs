@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use tokio::io::AsyncWrite;
 
 use super::Framing;
@@ -80,7 +80,9 @@ impl Outbox {
             Some(Framing::Chunked) => self.head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Some(Framing::UntilClose) | None => {}
         }
-        if !how.is_kept {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            self.head.extend_from_slice(b"connection: upgrade\r\n");
+        } else if !how.is_kept {
             self.head.extend_from_slice(b"connection: close\r\n");
         } else if how.version < Version::HTTP_11 {
             self.head.extend_from_slice(b"connection: keep-alive\r\n");

@@ -43,6 +43,12 @@ impl<S> Shared<S> {
         })))
     }
 
+    /// The socket and what of it was not asked for yet, if nobody else has it.
+    pub(super) fn into_inner(self) -> Option<(S, Bytes)> {
+        let socket = Arc::into_inner(self.0)?.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Some((socket.io, socket.inbox.0))
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Socket<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Version, header};
+use http::{Extensions, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use mcp_guard::middleware::clock;
 use mcp_guard::refusal::{Reason, Refusal};
@@ -47,6 +47,15 @@ pub(crate) struct Connection<S, E> {
     ends: Watched<E>,
 }
 
+/// A connection that is spoken otherwise from now on.
+pub(crate) struct Upgraded<S> {
+    pub(crate) io: S,
+    /// What has come already of that.
+    pub(crate) unread: Bytes,
+    /// Those of the answer.
+    pub(crate) extensions: Extensions,
+}
+
 /// What holds for the answer to one request.
 #[derive(Clone, Copy)]
 struct Asked {
@@ -66,8 +75,12 @@ where
         Self { socket, silence, timer, since: accepted, has_asked: false, seen: 0, ends: Watched::new(ends) }
     }
 
-    /// Serves requests with `answer` until the client or the guard has had enough.
-    pub(crate) async fn serve<F, B>(mut self, answer: impl Fn(Request<RequestBody<S>>) -> F) -> Result<(), Http1Error>
+    /// Serves requests with `answer` until the client or the guard has had enough, or an answer is that something else is
+    /// spoken from now on (101).
+    pub(crate) async fn serve<F, B>(
+        mut self,
+        answer: impl Fn(Request<RequestBody<S>>) -> F,
+    ) -> Result<Option<Upgraded<S>>, Http1Error>
     where
         F: Future<Output = Result<Response<B>, Infallible>> + Unpin,
         B: Body<Data = Bytes> + Unpin,
@@ -75,20 +88,23 @@ where
         loop {
             let head = match std::future::poll_fn(|cx| self.poll_head(cx)).await {
                 Ok(Some(head)) => head,
-                Ok(None) => return Ok(()),
-                Err(fault) => return self.refuse(fault).await,
+                Ok(None) => return Ok(None),
+                Err(fault) => return self.refuse(fault).await.map(|()| None),
             };
             self.has_asked = true;
             let (asked, request) = self.begin(head);
             let mut answer = answer(request);
             let Some(Ok(response)) = std::future::poll_fn(|cx| self.poll_answer(&mut answer, cx)).await else {
-                return Ok(());
+                return Ok(None);
             };
             drop(answer);
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return self.switch(response, asked).await;
+            }
             let is_read = self.socket.lock().body.is_at_end();
             if !self.send(response, Asked { is_kept: asked.is_kept && is_read, ..asked }).await? {
                 let is_all_read = is_read && self.socket.lock().inbox.0.is_empty();
-                return if is_all_read { Ok(()) } else { self.linger().await };
+                return if is_all_read { Ok(None) } else { self.linger().await.map(|()| None) };
             }
             self.since = clock::now();
         }
@@ -164,6 +180,17 @@ where
         may_read && matches!(socket.poll_more(cx), Poll::Ready(Ok(0) | Err(_)))
     }
 
+    /// Sends the last answer, and gives the connection away.
+    async fn switch<B>(mut self, response: Response<B>, asked: Asked) -> Result<Option<Upgraded<S>>, Http1Error>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (head, body) = response.into_parts();
+        let extensions = head.extensions.clone();
+        self.send(Response::from_parts(head, body), asked).await?;
+        Ok(self.socket.into_inner().map(|(io, unread)| Upgraded { io, unread, extensions }))
+    }
+
     /// Sends an answer, and says whether the connection can be used again.
     async fn send<B>(&mut self, response: Response<B>, asked: Asked) -> Result<bool, Http1Error>
     where
@@ -171,7 +198,8 @@ where
     {
         let (head, mut body) = response.into_parts();
         let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
-        let is_bare = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let is_bare =
+            matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS);
         let has_none = asked.is_head || is_bare;
         let framing = match length {
             Some(length) => Framing::Length(length),

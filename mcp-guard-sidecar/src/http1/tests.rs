@@ -41,7 +41,7 @@ impl Client {
     ) -> Self {
         let (wire, io) = tokio::io::duplex(4096);
         let connection = server::Connection::new(io, Bytes::new(), SILENCE, clock::now(), ends);
-        Self { wire, served: tokio::spawn(connection.serve(answer)) }
+        Self { wire, served: tokio::spawn(async { connection.serve(answer).await.map(|_| ()) }) }
     }
 
     /// One that gets back what it sends: method, target and body.

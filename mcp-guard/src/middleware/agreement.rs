@@ -46,6 +46,11 @@ fn missing(name: &HeaderName) -> Refusal {
     Refusal::new(Reason::HeaderMismatch, format!("`{name}` is missing")).with("header", name.as_str())
 }
 
+/// What a header is that says `text` which is not plain ASCII.
+pub fn encode_header(text: &str) -> String {
+    format!("=?base64?{}?=", STANDARD.encode(text))
+}
+
 /// The text of a header, which is `=?base64?…?=` where it is not plain ASCII.
 fn decode(value: &HeaderValue) -> Option<String> {
     let text = value.to_str().ok()?.trim();

@@ -93,6 +93,19 @@ impl EdgePolicy {
         }
     }
 
+    /// Looks at a request's head as far as names go: whom it says to call, and which page it comes from. For hosts that
+    /// serve more than MCP's own transport.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, when the request may not come in.
+    pub fn admit_by_name(&self, head: &Parts) -> Result<(), Refusal> {
+        let fields = Fields::of(&head.headers)?;
+        let host = host(head, fields.host)?;
+        self.check_host(host)?;
+        self.check_origin(fields.origin, host)
+    }
+
     fn check_host(&self, host: &str) -> Result<(), Refusal> {
         let Some(allowed) = &self.hosts else { return Ok(()) };
         let is_host =

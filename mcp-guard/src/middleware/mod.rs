@@ -28,6 +28,7 @@ mod sizes_tests;
 mod sse;
 mod upstream;
 
+pub use agreement::encode_header;
 pub use answer::Answer;
 pub use body::{BodyError, GuardBody};
 pub use deadline::Deadline;
@@ -35,6 +36,7 @@ pub use edge::{EdgePolicy, InvalidEdge};
 pub use handler::{Client, Handler, McpRequest, Subject};
 pub use metrics::{COUNTERS, GAUGES, HISTOGRAMS, describe_metrics};
 pub use node::Node;
+pub use read_body::read_body;
 pub use record::Record;
 pub use service::{Doorkeeper, McpService, Served, Settings};
 pub(crate) use shared::Shared;

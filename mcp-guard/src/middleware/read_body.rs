@@ -15,7 +15,7 @@ use crate::refusal::{Reason, Refusal};
 ///
 /// `payload_too_large` over `bytes_max` (at once if the length is announced), `request_timeout` after `timeout`,
 /// `invalid_request` if the client broke off.
-pub(super) async fn read_body<B>(body: B, bytes_max: usize, timeout: Duration) -> Result<(Bytes, bool), Refusal>
+pub async fn read_body<B>(body: B, bytes_max: usize, timeout: Duration) -> Result<(Bytes, bool), Refusal>
 where
     B: Body,
 {

@@ -1,7 +1,5 @@
 //! How a session begins: a connection is made, and the node has to answer `initialize`.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +19,7 @@ use super::outbox::Start;
 use super::registry::Registry;
 use super::service::{Health, Inner};
 use super::session::{Asking, Session};
+use crate::random;
 
 /// Opens a session with the `initialize` that is `call`, whose id is `id`.
 pub(super) async fn open(
@@ -87,7 +86,7 @@ pub(super) async fn start(
     place: OwnedSemaphorePermit,
     subject: Option<Box<str>>,
 ) -> Result<Opening, UpstreamError> {
-    let id = fresh_id().map_err(|error| UpstreamError::Unavailable(format!("no session id: {error}")))?;
+    let id = random::id().map_err(|error| UpstreamError::Unavailable(format!("no session id: {error}")))?;
     let session = Session::new(id, inner.options.profile, subject);
     let (connection, lines) = Connection::new(&session, 0);
     let opening = Opening { session: Arc::clone(&session), handle: connection.handle().clone(), is_kept: false };
@@ -95,13 +94,6 @@ pub(super) async fn start(
     let ending = Ending { session: Arc::clone(&session), registry: Arc::clone(&inner.registry), _place: place };
     tokio::spawn(keep(Arc::clone(inner), session, keeper, ending));
     Ok(opening)
-}
-
-/// An id that nobody can guess.
-fn fresh_id() -> io::Result<SessionId> {
-    let mut bits = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bits)?;
-    Ok(SessionId::from_bits(u128::from_ne_bytes(bits)))
 }
 
 /// A session that ends when this is dropped, as by a client that leaves, unless it is kept.
