@@ -1,7 +1,9 @@
 //! Clients made with the official SDKs, through the guard, to servers made with the official SDKs.
 
-use mcp_guard_tests::Guard;
+use std::process::Command;
+
 use mcp_guard_tests::peers::{Peer, Peers};
+use mcp_guard_tests::{Guard, free_address};
 use rmcp::model::{CallToolRequestParams, ProgressNotificationParam, ProtocolVersion};
 use rmcp::service::{NotificationContext, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -95,6 +97,33 @@ fn scripted_clients_reach_a_python_node_on_stdio() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/node.py");
     let guard = Guard::run(PROGRAM, &["--", &program, script]);
     scripts(&peers, &guard.url(), "python", &[("legacy", python(LEGACY)), ("auto", python(LEGACY))]);
+}
+
+#[test]
+fn scripted_clients_reach_a_rust_node_over_the_sse_of_2024_and_a_web_socket() {
+    let Some(peers) = Peers::find(&["node", "typescript", "python"]) else { return };
+    let listener = "{sse_path: /mcp/sse, web_socket_path: /mcp/ws}";
+    let yaml = format!("listeners: [{listener}]\nupstreams: [{{command: [{NODE}, --stdio]}}]");
+    let guard = Guard::with_config(PROGRAM, &yaml);
+    let sse = format!("{}/sse", guard.url());
+    let socket = format!("{}/ws", guard.url().replace("http:", "ws:"));
+    assert_steps(&peers.node("sdk.mjs", &[&sse, "legacy", "rmcp"]), &rmcp(LEGACY));
+    assert_steps(&peers.node("sdk.mjs", &[&socket, "legacy", "rmcp"]), &rmcp(LEGACY));
+    assert_steps(&peers.python("client.py", &[&sse, "legacy", "rmcp"]), &rmcp(LEGACY));
+}
+
+#[test]
+fn scripted_clients_reach_typescript_and_python_nodes_that_speak_the_sse_of_2024() {
+    let Some(peers) = Peers::find(&["node", "typescript", "python"]) else { return };
+    let node = peers.server_everything_over("sse");
+    let guard = Guard::run(PROGRAM, &["--upstream", &format!("sse+http://{}/sse", node.address())]);
+    scripts(&peers, &guard.url(), "everything", &[("legacy", everything(LEGACY))]);
+    let address = free_address();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/node.py");
+    let port = address.port().to_string();
+    let _node = Peer::start(Command::new(peers.python_program()).args([script, &port]), address);
+    let guard = Guard::run(PROGRAM, &["--upstream", &format!("sse+http://{address}/sse")]);
+    scripts(&peers, &guard.url(), "python", &[("legacy", python(LEGACY))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ use crate::admission::{Admission, Connections, Place};
 use crate::clients::{self, Doors};
 use crate::http1::{HEAD_BYTES_MAX, server};
 use crate::memory::Memory;
+use crate::resume::Resumption;
 use crate::served::{Connection, Served};
 use crate::tls::{MaybeTls, ServerTls};
 use crate::wire::{ClientStream, Protocol, Wire};
@@ -36,6 +37,7 @@ pub struct GuardApp<H> {
     memory: Arc<Memory>,
     tls: Option<ServerTls>,
     doors: Option<Arc<Doors>>,
+    resumption: Option<Arc<Resumption>>,
     beats: Once,
 }
 
@@ -43,13 +45,30 @@ impl<H> GuardApp<H> {
     /// Serves as many as `connections` lets in, each until it is silent for longer than `silence` says, and no new calls
     /// while `memory` sheds.
     pub fn new(service: McpService<H>, connections: Connections, silence: Silence, memory: Arc<Memory>) -> Self {
-        Self { service, builder: builder(), connections, silence, memory, tls: None, doors: None, beats: Once::new() }
+        Self {
+            service,
+            builder: builder(),
+            connections,
+            silence,
+            memory,
+            tls: None,
+            doors: None,
+            resumption: None,
+            beats: Once::new(),
+        }
     }
 
     /// Speaks TLS, where there is some.
     #[must_use]
     pub fn tls(mut self, tls: Option<ServerTls>) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Lets clients resume streams.
+    #[must_use]
+    pub fn resumption(mut self, resumption: Resumption) -> Self {
+        self.resumption = Some(Arc::new(resumption));
         self
     }
 
@@ -235,8 +254,8 @@ impl<H: Handler> GuardApp<H> {
     fn served(&self, client: IpAddr, subject: Option<Arc<str>>, turned_away: Option<Reason>) -> Served<H> {
         let (drain, memory) = (self.connections.drain().clone(), Arc::clone(&self.memory));
         let subject = subject.map(Subject);
-        let doors = self.doors.clone();
-        let connection = Arc::new(Connection { client, subject, drain, memory, doors, turned_away });
+        let (doors, resumption) = (self.doors.clone(), self.resumption.clone());
+        let connection = Arc::new(Connection { client, subject, drain, memory, doors, resumption, turned_away });
         Served { service: self.service.clone(), connection }
     }
 }

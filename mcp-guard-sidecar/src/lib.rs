@@ -24,6 +24,7 @@ pub mod open_files;
 pub mod probe;
 mod random;
 mod refused;
+pub mod resume;
 pub mod run;
 mod served;
 mod sign_of_life;

@@ -28,6 +28,7 @@ use crate::memory::Memory;
 use crate::metrics_page::{self, AlreadyRecorded, Upkeep};
 use crate::open_files;
 use crate::probe::{Probe, Prober};
+use crate::resume::{Resumption, Streams, Sweeper};
 use crate::stack;
 use crate::telemetry::{self, TelemetryError};
 use crate::tls::{ClientTls, ServerTls, TlsError, Watcher};
@@ -206,6 +207,8 @@ impl Guard<'_> {
     /// One service for each listener and core, with an upstream of its own.
     fn serve<U: middleware::Upstream>(&mut self, upstream: impl Fn() -> U) -> Result<(), RunError> {
         let limits = &self.config.guard().limits;
+        let streams = Arc::new(Streams::new(limits.sessions_max()));
+        self.server.add_service(background_service("streams", Sweeper::new(Arc::clone(&streams))));
         let silence = Silence { first: limits.header_timeout(), between: limits.keep_alive() };
         for (index, (listener, address)) in self.config.listeners().iter().zip(&self.addresses.listeners).enumerate() {
             let layer = stack::guard(&self.layer, listener)?;
@@ -218,7 +221,9 @@ impl Guard<'_> {
             for core in 0..host::cores() {
                 let (connections, memory) = (self.connections.clone(), Arc::clone(&self.memory));
                 let app = GuardApp::new(layer.layer(upstream()), connections, silence, memory);
-                let app = app.tls(tls.clone()).doors(doors.clone());
+                let path = listener.path.as_str().to_owned();
+                let resumption = Resumption { streams: Arc::clone(&streams), edge: stack::edge(listener)?, path };
+                let app = app.tls(tls.clone()).doors(doors.clone()).resumption(resumption);
                 self.server.add_service(host::listening(app, *address, core));
             }
         }

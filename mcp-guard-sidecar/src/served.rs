@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::clients::{self, Doors, Events};
 use crate::drain::Drain;
 use crate::memory::Memory;
 use crate::refused;
+use crate::resume::{self, Entry, Reader, Resuming, Resumption};
 use crate::sign_of_life::SignOfLife;
 
 /// Serves the requests of one connection with `service`.
@@ -46,6 +47,8 @@ pub(crate) struct Connection {
     pub(crate) memory: Arc<Memory>,
     /// What is served beside Streamable HTTP.
     pub(crate) doors: Option<Arc<Doors>>,
+    /// How streams can be resumed.
+    pub(crate) resumption: Option<Arc<Resumption>>,
     /// Why the whole connection is turned away. It was counted when it was accepted.
     pub(crate) turned_away: Option<Reason>,
 }
@@ -61,6 +64,21 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Served<H> {
 }
 
 impl<H: Handler> Served<H> {
+    /// The same for requests that came in by a door: they find no others, and nothing to resume.
+    pub(crate) fn bare(&self) -> Self {
+        let Connection { client, subject, drain, memory, turned_away, .. } = &*self.connection;
+        let connection = Connection {
+            client: *client,
+            subject: subject.clone(),
+            drain: drain.clone(),
+            memory: Arc::clone(memory),
+            doors: None,
+            resumption: None,
+            turned_away: *turned_away,
+        };
+        Self { service: self.service.clone(), connection: Arc::new(connection) }
+    }
+
     /// Answers a request, however it came.
     pub(crate) fn answer<B>(
         &self,
@@ -78,16 +96,25 @@ impl<H: Handler> Served<H> {
                 Err(back) => request = back,
             }
         }
+        let resumable = match &self.connection.resumption {
+            None => None,
+            Some(resumption) => match resumption.enter(&mut request, self.connection.subject.as_ref()) {
+                Entry::Answered(answer) => return ServedFuture::Refused(Some(answer)),
+                Entry::Plain => None,
+                Entry::Resumable(resumable) => Some(Resuming::new(resumable)),
+            },
+        };
         let (version, stays_open) = (request.version(), stays_open(&request));
         let connection = Arc::clone(&self.connection);
         if let Some(subject) = &connection.subject {
             request.extensions_mut().insert(subject.clone());
         }
         ServedFuture::Asked {
-            future: self.service.serve(request, Some(self.connection.client)),
+            future: Some(self.service.serve(request, Some(self.connection.client))),
             connection,
             version,
             stays_open,
+            resumable,
         }
     }
 }
@@ -100,21 +127,23 @@ pub(crate) enum ServedFuture<F, B> {
     Entered(Pin<Box<dyn Future<Output = Response<DrainedBody<B>>> + Send>>),
     /// It comes from the stack.
     Asked {
-        /// The stack's own.
-        future: F,
+        /// The stack's own, until it is a part of a stream that was begun before.
+        future: Option<F>,
         /// The one that it came over.
         connection: Arc<Connection>,
         /// The client's version of HTTP.
         version: Version,
         /// Whether the answer is a stream that does not end by itself.
         stays_open: bool,
+        /// How it can be resumed, if it can.
+        resumable: Option<Resuming>,
     },
 }
 
 impl<F, B> Future for ServedFuture<F, B>
 where
-    F: Future<Output = Result<Response<B>, Infallible>> + Unpin,
-    B: Unpin,
+    F: Future<Output = Result<Response<B>, Infallible>> + Send + Unpin + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     type Output = Result<Response<DrainedBody<B>>, Infallible>;
 
@@ -122,15 +151,24 @@ where
         match &mut *self {
             Self::Refused(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
             Self::Entered(response) => response.as_mut().poll(cx).map(Ok),
-            Self::Asked { future, connection, version, stays_open } => {
-                let Ok(mut response) = ready!(Pin::new(future).poll(cx));
+            Self::Asked { future, connection, version, stays_open, resumable } => {
+                let Some(asked) = future else { return Poll::Pending };
+                let Poll::Ready(Ok(mut response)) = Pin::new(asked).poll(cx) else {
+                    let Some(resuming) = resumable else { return Poll::Pending };
+                    return resuming.poll_primed(future, cx).map(Ok);
+                };
                 let drain = &connection.drain;
                 if drain.is_leaving() {
                     close(response.headers_mut(), *version);
                 }
                 let drain = stays_open.then(|| ends(drain.clone()));
                 let sign_of_life = SignOfLife::of(response.headers_mut());
-                Poll::Ready(Ok(response.map(|body| DrainedBody::Body { body, drain, sign_of_life })))
+                let resuming = resumable.take().filter(|_| resume::is_events(response.headers()));
+                let whole = |body| DrainedBody::Body { body, drain, sign_of_life: None };
+                Poll::Ready(Ok(response.map(|body| match resuming {
+                    Some(resuming) => resuming.stream(whole(body), sign_of_life),
+                    None => whole(body).with(sign_of_life),
+                })))
             }
         }
     }
@@ -202,6 +240,13 @@ pub(crate) enum DrainedBody<B> {
     Whole(Full<Bytes>),
     /// What a client of another transport is told.
     Told(Events),
+    /// A stream that can be resumed.
+    Resumed {
+        /// The client's.
+        reader: Reader,
+        /// What it says while it says nothing.
+        sign_of_life: Option<SignOfLife>,
+    },
     /// An answer of the stack's.
     Body {
         /// What the stack answered.
@@ -219,6 +264,16 @@ impl<B> fmt::Debug for DrainedBody<B> {
     }
 }
 
+impl<B> DrainedBody<B> {
+    /// The same, with what it says while it says nothing.
+    pub(crate) fn with(self, sign_of_life: Option<SignOfLife>) -> Self {
+        match self {
+            Self::Body { body, drain, .. } => Self::Body { body, drain, sign_of_life },
+            Self::Whole(_) | Self::Told(_) | Self::Resumed { .. } => self,
+        }
+    }
+}
+
 impl<B: Body<Data = Bytes> + Unpin> Body for DrainedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
@@ -226,6 +281,13 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DrainedBody<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Resumed { reader, sign_of_life } => {
+                if let Poll::Ready(event) = reader.poll_next(cx) {
+                    return Poll::Ready(event.map(|event| Ok(Frame::data(event))));
+                }
+                let sign = sign_of_life.as_mut().map_or(Poll::Pending, |sign| sign.poll(cx));
+                sign.map(|comment| Some(Ok(Frame::data(comment))))
+            }
             Self::Told(events) => events.poll_next(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
             Self::Body { body, drain, sign_of_life } => {
                 if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
@@ -243,7 +305,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DrainedBody<B> {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
-            Self::Told(_) => false,
+            Self::Told(_) | Self::Resumed { .. } => false,
             Self::Body { body, .. } => body.is_end_stream(),
         }
     }
@@ -251,7 +313,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for DrainedBody<B> {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Told(_) => SizeHint::default(),
+            Self::Told(_) | Self::Resumed { .. } => SizeHint::default(),
             Self::Body { body, .. } => body.size_hint(),
         }
     }

@@ -103,10 +103,19 @@ impl Peers {
     ///
     /// If it does not start.
     pub fn server_everything(&self) -> Peer {
+        self.server_everything_over("streamableHttp")
+    }
+
+    /// The same over another of its transports.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn server_everything_over(&self, transport: &str) -> Peer {
         let address = free_address();
         let program = self.folder.join("typescript/node_modules/.bin/mcp-server-everything");
         let mut command = Command::new(program);
-        self.with_path(command.arg("streamableHttp").env("PORT", address.port().to_string()));
+        self.with_path(command.arg(transport).env("PORT", address.port().to_string()));
         Peer::start(&mut command, address)
     }
 

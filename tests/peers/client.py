@@ -5,6 +5,7 @@ import json
 import sys
 
 from mcp import Client, MCPError
+from mcp.client.sse import sse_client
 
 TOOLS = {
     "rmcp": ("add", "test_tool_with_progress", {}),
@@ -24,7 +25,7 @@ def text(result):
 async def main(url, wanted, node):
     add, progress, arguments = TOOLS[node]
     mode = "2026-07-28" if wanted == "modern" else wanted
-    async with Client(url, mode=mode) as client:
+    async with Client(sse_client(url) if url.endswith("/sse") else url, mode=mode) as client:
         say("connect", server=client.server_info.name if client.server_info else None, revision=client.protocol_version)
         say("list", tools=[tool.name for tool in (await client.list_tools()).tools])
         say("call", text=text(await client.call_tool(add, {"a": 2, "b": 3})))

@@ -1,4 +1,6 @@
-"""A stdio server made with the official Python SDK."""
+"""A server made with the official Python SDK, on stdio, or at a port of loopback with the HTTP+SSE of 2024-11-05."""
+
+import sys
 
 from mcp.server.mcpserver import Context, MCPServer
 
@@ -19,4 +21,7 @@ async def count(to: int, context: Context) -> str:
     return f"counted to {to}"
 
 
-server.run("stdio")
+if len(sys.argv) > 1:
+    server.run("sse", host="127.0.0.1", port=int(sys.argv[1]))
+else:
+    server.run("stdio")

@@ -141,7 +141,7 @@ struct Negotiated<'a> {
 impl<H: Handler> Bridge<H> {
     /// A client whose messages are served with `served` at `path`, each with `head`; what it is told goes to `out`.
     pub(crate) fn new(served: Served<H>, path: &str, head: HeaderMap, out: mpsc::Sender<Bytes>) -> Self {
-        Self { served, path: path.to_owned(), head, out, session: Mutex::default() }
+        Self { served: served.bare(), path: path.to_owned(), head, out, session: Mutex::default() }
     }
 
     /// Serves `messages` until there will be none, or the client reads no more, and ends the session. What was asked is

@@ -101,7 +101,7 @@ where
         return Err(request);
     }
     let (head, body) = request.into_parts();
-    let answer = match doors.edge.admit_by_name(&head) {
+    let answer = match doors.edge.admit_by_name(&head.uri, &head.headers) {
         Err(refusal) => Err(refusal),
         Ok(()) if is_web_socket => web_socket::accept(&head).map(|response| response.map(DrainedBody::Whole)),
         Ok(()) => return Ok(event_stream::answer(doors, served, head, body)),

@@ -74,7 +74,7 @@ impl EdgePolicy {
             return Err(Refusal::new(Reason::NotFound, "MCP is served elsewhere"));
         }
         let kind = kind(&head.method)?;
-        let host = host(head, fields.host)?;
+        let host = host(&head.uri, fields.host)?;
         self.check_host(host)?;
         self.check_origin(fields.origin, host)?;
         check_types(kind, &fields, &head.headers)?;
@@ -99,9 +99,9 @@ impl EdgePolicy {
     /// # Errors
     ///
     /// The refusal, when the request may not come in.
-    pub fn admit_by_name(&self, head: &Parts) -> Result<(), Refusal> {
-        let fields = Fields::of(&head.headers)?;
-        let host = host(head, fields.host)?;
+    pub fn admit_by_name(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        let fields = Fields::of(headers)?;
+        let host = host(uri, fields.host)?;
         self.check_host(host)?;
         self.check_origin(fields.origin, host)
     }
@@ -149,9 +149,9 @@ fn kind(method: &HttpMethod) -> Result<Kind, Refusal> {
 }
 
 /// The one host that a request names, in its target or in `Host` (RFC 9112, section 3.2).
-fn host<'a>(head: &'a Parts, named: Option<&'a HeaderValue>) -> Result<&'a str, Refusal> {
+fn host<'a>(uri: &'a Uri, named: Option<&'a HeaderValue>) -> Result<&'a str, Refusal> {
     let named = named.map(|host| host.to_str().unwrap_or_default());
-    match (authority(&head.uri), named) {
+    match (authority(uri), named) {
         (Some(authority), Some(named)) if !authority.eq_ignore_ascii_case(named) => {
             Err(invalid("`Host` contradicts the request's target"))
         }

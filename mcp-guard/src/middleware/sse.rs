@@ -94,6 +94,15 @@ fn ends_with_blank_line(bytes: &[u8]) -> bool {
     bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\r\r")
 }
 
+/// The whole events in `bytes`, one after the other, each with the blank line that ends it.
+pub fn split_events(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (event, rest) = bytes.split_at_checked(event_length(bytes)?)?;
+        bytes = rest;
+        Some(event)
+    })
+}
+
 /// The length of the first event of `bytes` with its blank line, if it is whole.
 fn event_length(bytes: &[u8]) -> Option<usize> {
     let mut length = 0;

@@ -1,0 +1,88 @@
+//! Where the events of a stream come from.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, Response, header};
+use http_body::Body;
+use mcp_guard::session::one_line;
+
+/// What is still to come of a stream: whole events in each piece.
+pub(crate) type Source = Pin<Box<dyn futures_util::Stream<Item = Bytes> + Send>>;
+
+/// Whether an answer is a stream of events that can be read.
+pub(crate) fn is_events(headers: &HeaderMap) -> bool {
+    let is_events = |value: &http::HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
+    headers.get(header::CONTENT_TYPE).is_some_and(is_events) && !headers.contains_key(header::CONTENT_ENCODING)
+}
+
+/// The events of a body.
+pub(crate) struct OfBody<B>(pub(crate) B);
+
+impl<B: Body<Data = Bytes> + Unpin> futures_util::Stream for OfBody<B> {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(data));
+                    }
+                }
+                // What broke off has told its client so, where it could.
+                Some(Err(_)) | None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// The events of an answer that is not there yet. One that is no stream becomes one event.
+pub(crate) enum OfAnswer<F, B> {
+    Awaited(F),
+    Stream(OfBody<B>),
+    Whole(B, BytesMut),
+    Over,
+}
+
+impl<F, B, E> futures_util::Stream for OfAnswer<F, B>
+where
+    F: Future<Output = Result<Response<B>, E>> + Unpin,
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            match &mut *self {
+                Self::Awaited(answer) => {
+                    let next = match ready!(Pin::new(answer).poll(cx)) {
+                        Ok(response) if is_events(response.headers()) => Self::Stream(OfBody(response.into_body())),
+                        Ok(response) => Self::Whole(response.into_body(), BytesMut::new()),
+                        Err(_) => Self::Over,
+                    };
+                    *self = next;
+                }
+                Self::Stream(body) => return Pin::new(body).poll_next(cx),
+                Self::Whole(body, read) => match ready!(Pin::new(body).poll_frame(cx)) {
+                    Some(Ok(frame)) => read.extend(frame.into_data().unwrap_or_default()),
+                    Some(Err(_)) | None => {
+                        let message = one_line(std::mem::take(read).freeze());
+                        *self = Self::Over;
+                        return Poll::Ready((!message.is_empty()).then(|| event(&message)));
+                    }
+                },
+                Self::Over => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+fn event(message: &[u8]) -> Bytes {
+    let mut event = BytesMut::with_capacity(message.len() + 24);
+    event.put_slice(b"event: message\ndata: ");
+    event.put_slice(message);
+    event.put_slice(b"\n\n");
+    event.freeze()
+}

@@ -1,0 +1,109 @@
+//! All streams that can be resumed, by whose they are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mcp_guard::middleware::clock;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+
+use super::stream::{Reader, Stream};
+use super::{KEPT, Owner, STREAMS_MAX, Source};
+
+/// The streams of all sessions.
+#[derive(Debug)]
+pub struct Streams {
+    state: Mutex<State>,
+    sessions_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    by_owner: HashMap<Owner, Vec<Arc<Stream>>>,
+    /// The id of the next stream. No secret: only its owner's streams are looked at.
+    next: u64,
+}
+
+impl Streams {
+    /// None yet, and never of more than so many sessions.
+    pub fn new(sessions_max: usize) -> Self {
+        Self { state: Mutex::default(), sessions_max }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn begin(&self, owner: &Owner, is_call: bool, source: impl FnOnce() -> Source) -> Option<Reader> {
+        let mut state = self.lock();
+        let is_known = state.by_owner.contains_key(owner);
+        if !is_known && state.by_owner.len() >= self.sessions_max {
+            return None;
+        }
+        state.next += 1;
+        let id = state.next;
+        let streams = state.by_owner.entry(owner.clone()).or_default();
+        if streams.len() >= STREAMS_MAX {
+            let oldest = streams.iter().position(|stream| stream.idle_since().is_some())?;
+            streams.remove(oldest);
+        }
+        let stream = Stream::new(id, is_call, source());
+        streams.push(Arc::clone(&stream));
+        Some(stream.read(0))
+    }
+
+    pub(super) fn find(&self, owner: &Owner, stream: u64) -> Option<Arc<Stream>> {
+        self.lock().by_owner.get(owner)?.iter().find(|known| known.id == stream).cloned()
+    }
+
+    pub(super) fn forget(&self, owner: &Owner) {
+        let forgotten = self.lock().by_owner.remove(owner);
+        // Behind the lock, since what they come from ends with them.
+        drop(forgotten);
+    }
+
+    /// Forgets those that had no client for long enough, or ended so long ago.
+    pub(super) fn sweep(&self, now: Instant) {
+        let is_due = |stream: &Arc<Stream>| {
+            stream.idle_since().is_some_and(|since| now.saturating_duration_since(since) >= KEPT)
+        };
+        let mut forgotten = Vec::new();
+        self.lock().by_owner.retain(|_, streams| {
+            forgotten.extend(streams.extract_if(.., |stream| is_due(stream)));
+            !streams.is_empty()
+        });
+        drop(forgotten);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().by_owner.values().map(Vec::len).sum()
+    }
+}
+
+/// Forgets streams whose time is over.
+#[derive(Debug)]
+pub struct Sweeper(Arc<Streams>);
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+impl Sweeper {
+    /// Those of `streams`.
+    pub fn new(streams: Arc<Streams>) -> Self {
+        Self(streams)
+    }
+}
+
+#[async_trait::async_trait]
+impl BackgroundService for Sweeper {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                _ = shutdown.changed() => return,
+            }
+            self.0.sweep(clock::now());
+        }
+    }
+}
