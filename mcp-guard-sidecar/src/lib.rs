@@ -14,6 +14,7 @@ pub mod config;
 pub mod connection;
 pub mod demo;
 pub mod drain;
+mod event;
 mod frames;
 pub mod health;
 pub mod host;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::unfold;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -17,6 +17,7 @@ use mcp_guard::session::SessionId;
 use tokio::sync::mpsc;
 
 use super::{Bridge, Doors, Entered, channel, kept, refuse};
+use crate::event::event;
 use crate::random;
 use crate::served::{DrainedBody, Served};
 use crate::sign_of_life::SignOfLife;
@@ -157,12 +158,4 @@ impl Events {
         }
         self.sign_of_life.as_mut().map_or(Poll::Pending, |sign| sign.poll(cx)).map(Some)
     }
-}
-
-fn event(message: &[u8]) -> Bytes {
-    let mut event = BytesMut::with_capacity(message.len() + 24);
-    event.put_slice(b"event: message\ndata: ");
-    event.put_slice(message);
-    event.put_slice(b"\n\n");
-    event.freeze()
 }

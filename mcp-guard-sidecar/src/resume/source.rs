@@ -3,10 +3,12 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, header};
 use http_body::Body;
 use mcp_guard::session::one_line;
+
+use crate::event::event;
 
 /// What is still to come of a stream: whole events in each piece.
 pub(crate) type Source = Pin<Box<dyn futures_util::Stream<Item = Bytes> + Send>>;
@@ -77,12 +79,4 @@ where
             }
         }
     }
-}
-
-fn event(message: &[u8]) -> Bytes {
-    let mut event = BytesMut::with_capacity(message.len() + 24);
-    event.put_slice(b"event: message\ndata: ");
-    event.put_slice(message);
-    event.put_slice(b"\n\n");
-    event.freeze()
 }

@@ -4,13 +4,14 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use mcp_guard::middleware::UpstreamError;
 use mcp_guard::session::End;
 
 use super::outbox::Event;
 use super::session::{Listening, Waiting};
+use crate::event::event;
 
 /// The body of an answer of [`SessionNode`](super::SessionNode).
 pub struct SessionBody(Inner);
@@ -88,19 +89,6 @@ pub(super) fn replaced() -> UpstreamError {
 fn cancelled(id: &str) -> Bytes {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32800,"message":"cancelled by the client"}}}}"#).into()
 }
-
-/// One server-sent event; `line` has no line ends.
-fn event(line: &[u8]) -> Bytes {
-    let mut event = BytesMut::with_capacity(line.len() + EVENT_BYTES);
-    event.put_slice(EVENT_START);
-    event.put_slice(line);
-    event.put_slice(EVENT_END);
-    event.freeze()
-}
-
-const EVENT_START: &[u8] = b"event: message\ndata: ";
-const EVENT_END: &[u8] = b"\n\n";
-const EVENT_BYTES: usize = EVENT_START.len() + EVENT_END.len();
 
 impl Body for SessionBody {
     type Data = Bytes;

@@ -48,3 +48,6 @@ pub(crate) use connection::Connection;
 pub(crate) use inlet::Inlet;
 pub(crate) use lines::serve_lines;
 pub(crate) use link::{Keeper, Link};
+
+#[cfg(test)]
+mod isolation_tests;
