@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::ServerName;
+use rustls_pki_types::ServerName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
