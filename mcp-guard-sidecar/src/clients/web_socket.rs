@@ -61,20 +61,16 @@ where
     let socket = WebSocketStream::from_partially_read(io, unread.to_vec(), Role::Server, Some(bounds)).await;
     let (sink, stream) = socket.split();
     let (out, messages) = channel();
-    let bridge = Bridge::new(served, &doors.path, handshake.0, out.clone());
+    let bridge = Bridge::new(served, &doors.path, handshake.0, out);
     let frames = unfold(stream, |mut stream| async move {
         let message = frames::next(&mut stream).await.ok()?;
         Some((message, stream))
     });
-    let is_over = async move {
-        bridge.serve(frames, false).await;
-        drop(out);
-    };
     let writing = async {
         let stuck = frames::write(sink, messages, std::future::pending(), false, doors.patience).await;
         if let Err(error) = stuck {
             tracing::debug!(error, "a client of WebSocket no longer reads");
         }
     };
-    tokio::join!(is_over, writing);
+    tokio::join!(bridge.serve(frames, false), writing);
 }
