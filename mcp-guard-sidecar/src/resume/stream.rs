@@ -24,6 +24,8 @@ struct State {
     source: Option<Source>,
     kept: VecDeque<(u64, Bytes)>,
     kept_bytes: usize,
+    /// The last event that was read: what comes behind it has to stay.
+    read: u64,
     /// The number of the next event.
     next: u64,
     /// Whether the node numbers its events itself; known from the first on.
@@ -41,6 +43,7 @@ impl Stream {
             source: Some(source),
             kept: VecDeque::new(),
             kept_bytes: 0,
+            read: 0,
             next: 1,
             has_own_ids: None,
             reader: 0,
@@ -77,6 +80,7 @@ impl Stream {
         let (reader, before) = {
             let mut state = self.lock();
             state.reader += 1;
+            state.read = behind;
             if state.source.is_some() {
                 state.idle_since = None;
             }
@@ -110,7 +114,10 @@ impl State {
             }
             let mut numbered = BytesMut::with_capacity(event.len() + ID_BYTES_MAX);
             numbered.put_slice(format!("id: {}\n", id(stream, self.next)).as_bytes());
-            numbered.put_slice(event);
+            // A stream that was primed has the guard's ids, whatever the node says later: of two the last would hold.
+            for line in event.split_inclusive(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"id:")) {
+                numbered.put_slice(line);
+            }
             self.push(numbered.freeze());
         }
     }
@@ -119,7 +126,13 @@ impl State {
         self.kept_bytes += event.len();
         self.kept.push_back((self.next, event));
         self.next += 1;
-        while self.kept.len() > 1 && (self.kept.len() > EVENTS_MAX || self.kept_bytes > BYTES_MAX) {
+        self.trim();
+    }
+
+    /// Lets go of what is more than may be kept, but for what its reader has still to read: no more comes before that.
+    fn trim(&mut self) {
+        let is_too_much = |state: &Self| state.kept.len() > EVENTS_MAX || state.kept_bytes > BYTES_MAX;
+        while self.kept.len() > 1 && is_too_much(self) && self.kept.front().is_some_and(|(at, _)| *at <= self.read) {
             self.kept_bytes -= self.kept.pop_front().map_or(0, |(_, gone)| gone.len());
         }
     }
@@ -161,6 +174,11 @@ impl Reader {
         state.push(event.into());
     }
 
+    #[cfg(test)]
+    pub(super) fn stream_id(&self) -> u64 {
+        self.stream.id
+    }
+
     /// The next events; `None` when there will be none for this reader.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut state = self.stream.lock();
@@ -170,6 +188,8 @@ impl Reader {
             }
             if let Some((number, event)) = state.behind(self.behind) {
                 self.behind = number;
+                state.read = number;
+                state.trim();
                 return Poll::Ready(Some(event));
             }
             let Some(source) = &mut state.source else { return Poll::Ready(None) };
@@ -212,6 +232,8 @@ impl Drop for Reader {
             state.idle_since.get_or_insert_with(clock::now);
             // One that numbers its events itself is resumed by the node, or not.
             let goes_on = self.stream.is_call && state.has_own_ids != Some(true);
+            // Nobody has still to read anything.
+            state.read = u64::MAX;
             (goes_on && state.source.is_some(), if goes_on { None } else { state.source.take() })
         };
         drop(ended);

@@ -18,7 +18,7 @@ pub struct Streams {
     sessions_max: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     by_owner: HashMap<Owner, Vec<Arc<Stream>>>,
     /// The id of the next stream. No secret: only its owner's streams are looked at.
@@ -28,7 +28,9 @@ struct State {
 impl Streams {
     /// None yet, and never of more than so many sessions.
     pub fn new(sessions_max: usize) -> Self {
-        Self { state: Mutex::default(), sessions_max }
+        // Sessions of a node outlive this process, and may be served by others: an id of theirs is none of ours.
+        let state = State { by_owner: HashMap::new(), next: fastrand::u64(..) };
+        Self { state: Mutex::new(state), sessions_max }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -41,7 +43,7 @@ impl Streams {
         if !is_known && state.by_owner.len() >= self.sessions_max {
             return None;
         }
-        state.next += 1;
+        state.next = state.next.wrapping_add(1);
         let id = state.next;
         let streams = state.by_owner.entry(owner.clone()).or_default();
         if streams.len() >= STREAMS_MAX {

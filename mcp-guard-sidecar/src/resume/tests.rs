@@ -103,12 +103,13 @@ async fn a_call_goes_on_without_its_client() {
 async fn a_stream_is_nobodys_but_its_owners() {
     let streams = Streams::new(10);
     let (_sender, source) = source();
-    let _reader = streams.begin(&owner("a", Some("ada")), true, || source).unwrap();
+    let reader = streams.begin(&owner("a", Some("ada")), true, || source).unwrap();
+    let id = reader.stream_id();
     for other in [owner("b", Some("ada")), owner("a", Some("eve")), owner("a", None)] {
-        assert!(streams.find(&other, 1).is_none(), "{other:?}");
+        assert!(streams.find(&other, id).is_none(), "{other:?}");
     }
-    assert!(streams.find(&owner("a", Some("ada")), 2).is_none());
-    assert!(streams.find(&owner("a", Some("ada")), 1).is_some());
+    assert!(streams.find(&owner("a", Some("ada")), id.wrapping_add(1)).is_none());
+    assert!(streams.find(&owner("a", Some("ada")), id).is_some());
 }
 
 #[tokio::test]
@@ -137,23 +138,59 @@ async fn events_that_the_node_numbers_stay_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_there_gets_all_however_many_come_at_once() {
+    let streams = Streams::new(10);
+    let (sender, mut reader) = stream(&streams, false);
+    let burst: Vec<Bytes> = (0..3 * EVENTS_MAX).map(event).collect();
+    sender.try_send(burst.concat().into()).unwrap();
+    assert_eq!(datas(&read(&mut reader)), (0..3 * EVENTS_MAX).map(|number| number.to_string()).collect::<Vec<_>>());
+    let id = reader.stream_id();
+    drop(reader);
+    let (_sender, mut resumed) = listen_on(&streams, id, 0);
+    assert_eq!(read(&mut resumed).len(), EVENTS_MAX, "kept are no more than may be");
+}
+
+#[tokio::test]
+async fn a_stream_that_was_primed_has_one_numbering() {
+    let streams = Streams::new(10);
+    let (sender, mut reader) = stream(&streams, true);
+    reader.prime();
+    sender.try_send("id: own-7\nevent: message\ndata: x\n\n".into()).unwrap();
+    let read = read(&mut reader);
+    let second = read[1].as_ref().unwrap();
+    assert_eq!((data(second), second.matches("id: ").count(), position(second).1), ("x", 1, 2));
+}
+
+#[test]
+fn another_process_has_other_streams() {
+    let first = |streams: Streams| {
+        let (_sender, reader) = stream(&streams, true);
+        reader.stream_id()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _entered = runtime.enter();
+    assert_ne!(first(Streams::new(1)), first(Streams::new(1)));
+}
+
+#[tokio::test]
 async fn of_many_events_the_last_ones_are_kept_and_the_last_one_always() {
     let streams = Streams::new(10);
     let (sender, mut reader) = stream(&streams, true);
+    let id = reader.stream_id();
     for number in 0..EVENTS_MAX + 10 {
         sender.try_send(event(number)).unwrap();
     }
     assert_eq!(read(&mut reader).len(), EVENTS_MAX + 10);
     drop(reader);
-    let mut resumed = resume(&streams, 1, 0);
+    let mut resumed = resume(&streams, id, 0);
     assert_eq!(datas(&read(&mut resumed))[0], "10");
     let large = format!("data: {}\n\n", "x".repeat(2 * BYTES_MAX));
     sender.try_send(large.into()).unwrap();
     drop(resumed);
-    let mut resumed = resume(&streams, 1, 0);
+    let mut resumed = resume(&streams, id, 0);
     assert_eq!(read(&mut resumed).last().unwrap().as_ref().map(|event| data(event).len()), Some(2 * BYTES_MAX));
     drop(resumed);
-    let mut resumed = resume(&streams, 1, 0);
+    let mut resumed = resume(&streams, id, 0);
     assert_eq!(read(&mut resumed).len(), 1, "it alone is more than is kept");
 }
 
@@ -164,11 +201,12 @@ async fn a_session_has_so_many_streams_and_the_oldest_without_a_client_goes_firs
     let (_sender, next) = source();
     assert!(streams.begin(&owner("a", None), true, || next).is_none());
     assert!(streams.begin(&owner("b", None), true, || unreachable!("no place")).is_none());
+    let (first, gone) = (open[0].1.stream_id(), open[3].1.stream_id());
     drop(open.remove(3).1);
     let _next = stream(&streams, true);
     assert_eq!(streams.len(), STREAMS_MAX);
-    assert!(streams.find(&owner("a", None), 4).is_none());
-    assert!(streams.find(&owner("a", None), 1).is_some());
+    assert!(streams.find(&owner("a", None), gone).is_none());
+    assert!(streams.find(&owner("a", None), first).is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,11 +228,12 @@ async fn a_stream_without_a_client_is_kept_for_a_time() {
 proptest! {
     /// Wherever the connection breaks, and however often: all events come, in their order, once.
     #[test]
-    fn nothing_is_lost_and_nothing_comes_twice(pieces in prop::collection::vec(1..4_usize, 1..12), cuts in prop::collection::vec(0..6_usize, 0..12)) {
+    fn nothing_is_lost_and_nothing_comes_twice(pieces in prop::collection::vec(1..100_usize, 1..12), cuts in prop::collection::vec(0..80_usize, 0..12)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let _entered = runtime.enter();
         let streams = Streams::new(1);
         let (sender, mut reader) = stream(&streams, true);
+        let id = reader.stream_id();
         let mut number = 0;
         for piece in pieces {
             let events: Vec<Bytes> = (number..number + piece).map(event).collect();
@@ -213,7 +252,7 @@ proptest! {
                 seen.push(data(&event).to_owned());
             }
             drop(reader);
-            reader = resume(&streams, 1, behind);
+            reader = resume(&streams, id, behind);
         }
         seen.extend(read(&mut reader).iter().flatten().map(|event| data(event).to_owned()));
         prop_assert_eq!(seen, (0..number).map(|number| number.to_string()).collect::<Vec<_>>());
