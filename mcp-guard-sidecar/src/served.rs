@@ -22,7 +22,7 @@ use crate::clients::{self, Doors, Events};
 use crate::drain::Drain;
 use crate::memory::Memory;
 use crate::refused;
-use crate::resume::{self, Entry, Reader, Resuming, Resumption};
+use crate::resume::{Entry, Reader, Resuming, Resumption};
 use crate::sign_of_life::SignOfLife;
 
 /// Serves the requests of one connection with `service`.
@@ -163,7 +163,7 @@ where
                 }
                 let drain = stays_open.then(|| ends(drain.clone()));
                 let sign_of_life = SignOfLife::of(response.headers_mut());
-                let resuming = resumable.take().filter(|_| resume::is_events(response.headers()));
+                let resuming = resumable.take().filter(|_| sign_of_life.is_some());
                 let whole = |body| DrainedBody::Body { body, drain, sign_of_life: None };
                 Poll::Ready(Ok(response.map(|body| match resuming {
                     Some(resuming) => resuming.stream(whole(body), sign_of_life),

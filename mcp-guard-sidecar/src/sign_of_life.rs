@@ -4,8 +4,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use mcp_guard::middleware::clock;
+use mcp_guard::middleware::headers::{is_coded, is_event_stream};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 /// When a silent stream shows that it lives. A client that vanished is noticed by it, and proxies, which commonly end what
@@ -25,9 +26,7 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 impl SignOfLife {
     /// One for the answer with `headers`, if it is a stream of events that can be read; proxies are told not to collect it.
     pub(crate) fn of(headers: &mut HeaderMap) -> Option<Self> {
-        let content_type = headers.get(header::CONTENT_TYPE)?.as_bytes();
-        let is_stream = content_type.get(..EVENTS.len()).is_some_and(|start| start.eq_ignore_ascii_case(EVENTS));
-        if !is_stream || headers.contains_key(header::CONTENT_ENCODING) {
+        if !is_event_stream(headers) || is_coded(headers) {
             return None;
         }
         headers.entry(BUFFERING).or_insert(HeaderValue::from_static("no"));
@@ -42,8 +41,6 @@ impl SignOfLife {
         self.0.poll_tick(cx).map(|_| Bytes::from_static(COMMENT))
     }
 }
-
-const EVENTS: &[u8] = b"text/event-stream";
 
 #[cfg(test)]
 mod tests {

@@ -115,12 +115,7 @@ impl Events {
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
         while self.data.is_empty() {
             let Ok(chunk) = self.body.frame().await?.ok()?.into_data() else { continue };
-            let data = &mut self.data;
-            let keep = |event: &[u8]| {
-                data.push_back(Bytes::copy_from_slice(event));
-                None
-            };
-            self.splitter.push(chunk, keep).expect("small events");
+            self.data.extend(self.splitter.data(chunk).expect("small events"));
         }
         self.data.pop_front()
     }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture, Fuse, FusedFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
+use mcp_guard::middleware::headers::{EVENT_STREAM, SESSION, VERSION, is_event_stream};
 use mcp_guard::middleware::{EventSplitter, Handler};
 use mcp_guard::session::one_line;
 use serde::Deserialize;
@@ -16,10 +18,8 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::said::{Said, VERSION, read};
+use super::said::{Said, read};
 use crate::served::Served;
-
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// Requests of one client in flight.
 const IN_FLIGHT_MAX: usize = 128;
@@ -222,7 +222,7 @@ impl<H: Handler> Bridge<H> {
     async fn listen(&self) {
         loop {
             let mut head = self.head();
-            head.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+            head.insert(header::ACCEPT, EVENT_STREAM);
             // Not all nodes have such a stream.
             if self.send(Method::GET, head, Bytes::new(), &Due::Nothing).await != Some(StatusCode::OK) {
                 return;
@@ -251,12 +251,8 @@ impl<H: Handler> Bridge<H> {
         if let Some(id) = head.headers.get(SESSION) {
             self.known().id = Some(id.clone());
         }
-        let is_stream = head
-            .headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-        if is_stream {
-            self.pass_events(Response::from_parts(head, body)).await;
+        if is_event_stream(&head.headers) {
+            self.pass_events(body).await;
         } else if let Due::Answer(id) = due
             && let Ok(body) = body.collect().await
         {
@@ -281,22 +277,11 @@ impl<H: Handler> Bridge<H> {
         let _ = self.out.send(one_line(message)).await;
     }
 
-    async fn pass_events<B>(&self, response: Response<B>)
-    where
-        B: http_body::Body<Data = Bytes> + Unpin,
-    {
-        let mut body = response.into_body();
+    async fn pass_events(&self, mut body: impl Body<Data = Bytes> + Unpin) {
         let mut splitter = EventSplitter::new(EVENT_BYTES_MAX);
         while let Some(Ok(frame)) = body.frame().await {
             let Ok(chunk) = frame.into_data() else { continue };
-            let mut messages = Vec::new();
-            let keep = |data: &[u8]| {
-                messages.push(Bytes::copy_from_slice(data));
-                None
-            };
-            if splitter.push(chunk, keep).is_err() {
-                return;
-            }
+            let Ok(messages) = splitter.data(chunk) else { return };
             for message in messages {
                 self.pass(message).await;
             }

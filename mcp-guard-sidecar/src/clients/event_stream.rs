@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
+use mcp_guard::middleware::headers::EVENT_STREAM;
 use mcp_guard::middleware::{Handler, read_body};
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::session::SessionId;
@@ -92,7 +93,7 @@ fn open<H: Handler, B>(
     let first = format!("event: endpoint\ndata: {}?session={id}\n\n", head.uri.path());
     let mut response = Response::new(());
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CONTENT_TYPE, EVENT_STREAM);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let sign_of_life = SignOfLife::of(headers);
     Ok(response.map(|()| DrainedBody::Told(Events { first: Some(first.into()), told, sign_of_life })))

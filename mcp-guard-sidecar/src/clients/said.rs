@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use mcp_guard::call::Method;
+use mcp_guard::middleware::headers::{METHOD, NAME, VERSION};
 use mcp_guard::revision::Revision;
 use mcp_guard::session::cancelled_id;
 use serde::Deserialize;
@@ -81,10 +82,6 @@ pub(super) fn read(message: &[u8], headers: &mut HeaderMap) -> Said {
         _ => Said::Asked(id.map(|id| id.get().into())),
     }
 }
-
-pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 fn put(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     let is_plain =

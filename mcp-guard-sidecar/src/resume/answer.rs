@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use http_body_util::Full;
+use mcp_guard::middleware::headers::EVENT_STREAM;
 use mcp_guard::middleware::{EdgePolicy, Subject};
 use mcp_guard::refusal::{Reason, Refusal};
 use metrics::counter;
@@ -83,7 +84,7 @@ impl Resuming {
 fn resumed<B>(reader: Reader) -> Response<DrainedBody<B>> {
     let mut response = Response::new(());
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CONTENT_TYPE, EVENT_STREAM);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let sign_of_life = SignOfLife::of(headers);
     response.map(|()| DrainedBody::Resumed { reader, sign_of_life })

@@ -26,12 +26,13 @@ mod table;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
+use mcp_guard::middleware::headers::{LAST_EVENT_ID, SESSION, VERSION};
 use mcp_guard::revision::Revision;
 
 pub use self::answer::Resumption;
 pub(crate) use self::answer::{Entry, Resuming};
-pub(crate) use self::source::{Source, is_events};
+pub(crate) use self::source::Source;
 pub(crate) use self::stream::Reader;
 use self::stream::Stream;
 pub use self::table::{Streams, Sweeper};
@@ -45,10 +46,6 @@ const KEPT: Duration = Duration::from_secs(120);
 const EVENTS_MAX: usize = 64;
 const BYTES_MAX: usize = 256 << 10;
 const STREAMS_MAX: usize = 16;
-
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Whose a stream is.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]

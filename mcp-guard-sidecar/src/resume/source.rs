@@ -4,20 +4,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response, header};
+use http::Response;
 use http_body::Body;
+use mcp_guard::middleware::headers::is_event_stream;
 use mcp_guard::session::one_line;
 
 use crate::event::event;
 
 /// What is still to come of a stream: whole events in each piece.
 pub(crate) type Source = Pin<Box<dyn futures_util::Stream<Item = Bytes> + Send>>;
-
-/// Whether an answer is a stream of events that can be read.
-pub(crate) fn is_events(headers: &HeaderMap) -> bool {
-    let is_events = |value: &http::HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
-    headers.get(header::CONTENT_TYPE).is_some_and(is_events) && !headers.contains_key(header::CONTENT_ENCODING)
-}
 
 /// The events of a body.
 pub(crate) struct OfBody<B>(pub(crate) B);
@@ -60,7 +55,9 @@ where
             match &mut *self {
                 Self::Awaited(answer) => {
                     let next = match ready!(Pin::new(answer).poll(cx)) {
-                        Ok(response) if is_events(response.headers()) => Self::Stream(OfBody(response.into_body())),
+                        Ok(response) if is_event_stream(response.headers()) => {
+                            Self::Stream(OfBody(response.into_body()))
+                        }
                         Ok(response) => Self::Whole(response.into_body(), BytesMut::new()),
                         Err(_) => Self::Over,
                     };

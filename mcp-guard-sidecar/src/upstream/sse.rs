@@ -10,12 +10,13 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{self, Connected};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mcp_guard::middleware::headers::{EVENT_STREAM, is_event_stream};
 use mcp_guard::middleware::{EventSplitter, UpstreamError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -83,15 +84,12 @@ impl EventStream {
         let request = request.body(Full::default()).map_err(|error| error.to_string())?;
         let response =
             self.client.request(request).await.map_err(|error| format!("no connection: {}", cause(&error)))?;
-        let content_type = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        if response.status() != StatusCode::OK || !content_type.starts_with(EVENT_STREAM.as_bytes()) {
+        if response.status() != StatusCode::OK || !is_event_stream(response.headers()) {
             return Err(format!("no stream of events: it answered {}", response.status()));
         }
         Ok(Events { body: response.into_body(), splitter: EventSplitter::new(MESSAGE_BYTES_MAX), first: Vec::new() })
     }
 }
-
-const EVENT_STREAM: &str = "text/event-stream";
 
 /// The innermost reason, which says most.
 fn cause(error: &dyn std::error::Error) -> String {
@@ -113,15 +111,8 @@ impl Events {
             return Ok(std::mem::take(&mut self.first));
         }
         let frame = self.body.frame().await.ok_or("the stream ended")?.map_err(|error| error.to_string())?;
-        let mut events = Vec::new();
-        if let Ok(chunk) = frame.into_data() {
-            let keep = |data: &[u8]| {
-                events.push(Bytes::copy_from_slice(data));
-                None
-            };
-            self.splitter.push(chunk, keep).map_err(|error| error.to_string())?;
-        }
-        Ok(events)
+        let Ok(chunk) = frame.into_data() else { return Ok(Vec::new()) };
+        self.splitter.data(chunk).map_err(|error| error.to_string())
     }
 
     /// Waits for the address to which messages are posted.

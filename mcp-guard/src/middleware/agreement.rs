@@ -5,13 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-use super::edge::VERSION;
 use super::fields::single;
+use super::headers::{METHOD, NAME, VERSION};
 use crate::call::{Call, Kind, Method};
 use crate::refusal::{Reason, Refusal};
-
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// Compares `headers` with `call`. Older revisions know none of these headers, so there is nothing to compare.
 pub(super) fn check(headers: &HeaderMap, call: &Call) -> Result<(), Refusal> {

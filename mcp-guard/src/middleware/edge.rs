@@ -1,6 +1,6 @@
 //! Step 2 of a call's life: what can be refused by the head of the request alone.
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method as HttpMethod, Uri};
 use thiserror::Error;
@@ -11,9 +11,6 @@ use crate::limits::SESSION_BYTES_MAX;
 use crate::message;
 use crate::refusal::{Reason, Refusal};
 use crate::revision::Revision;
-
-pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// An edge policy that cannot be meant.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]

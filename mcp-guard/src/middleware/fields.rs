@@ -4,7 +4,8 @@
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, header};
 
-use super::edge::{SESSION, VERSION, invalid};
+use super::edge::invalid;
+use super::headers::{SESSION, VERSION};
 use crate::limits::{HEADER_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX};
 use crate::refusal::{Reason, Refusal};
 

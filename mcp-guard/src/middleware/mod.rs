@@ -17,6 +17,7 @@ mod deadline;
 mod edge;
 mod fields;
 mod handler;
+pub mod headers;
 mod metrics;
 mod node;
 mod read_body;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Response, header};
+use http::Response;
 use http_body::Body;
 
 use super::answer::Answer;
 use super::body::Stream;
 use super::handler::{Handler, McpRequest};
+use super::headers::{is_coded, is_event_stream};
 use super::metrics;
 use super::upstream::{BoxError, Upstream, UpstreamError};
 use crate::call::{Call, Kind};
@@ -92,8 +93,8 @@ impl<U> Node<U> {
         B::Error: Into<BoxError>,
     {
         let (head, body) = response.into_parts();
-        let coded = is_coded(&head);
-        if is_event_stream(&head) {
+        let coded = is_coded(&head.headers);
+        if is_event_stream(&head.headers) {
             let stream = Stream::new(body, Arc::clone(call), self.answer_bytes_max);
             return Answer::streaming(head, if coded { stream.unread() } else { stream.until(until) });
         }
@@ -122,20 +123,6 @@ async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Ou
         Some(deadline) => tokio::time::timeout_at(deadline.into(), future).await.ok(),
         None => Some(future.await),
     }
-}
-
-const EVENT_STREAM: &str = "text/event-stream";
-
-fn is_event_stream(head: &http::response::Parts) -> bool {
-    let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    content_type
-        .and_then(|text| text.trim_start().get(..EVENT_STREAM.len()))
-        .is_some_and(|text| text.eq_ignore_ascii_case(EVENT_STREAM))
-}
-
-/// Whether the body is compressed although nobody asked for that, and so cannot be read.
-fn is_coded(head: &http::response::Parts) -> bool {
-    head.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity")
 }
 
 /// Why an answer could not be read to its end.

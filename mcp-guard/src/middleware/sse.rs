@@ -59,6 +59,21 @@ impl EventSplitter {
         Ok(rewritten.map_or(whole, BytesMut::freeze))
     }
 
+    /// Takes `chunk`, and gives back the data of each event that is now whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventSplitter::push`].
+    pub fn data(&mut self, chunk: Bytes) -> Result<Vec<Bytes>, EventTooLarge> {
+        let mut events = Vec::new();
+        let keep = |data: &[u8]| {
+            events.push(Bytes::copy_from_slice(data));
+            None
+        };
+        self.push(chunk, keep)?;
+        Ok(events)
+    }
+
     /// What was held back of an event that never ended.
     pub fn rest(&mut self) -> Bytes {
         self.held.split().freeze()

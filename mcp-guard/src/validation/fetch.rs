@@ -12,11 +12,10 @@ use serde_json::{Map, Value, json};
 use super::results::result_of;
 use crate::call::{Call, Kind, Method};
 use crate::json::Json;
+use crate::middleware::headers::{METHOD, NAME};
 use crate::middleware::{Answer, GuardBody, McpRequest};
 use crate::revision::Revision;
 
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const PARAM_PREFIX: &str = "mcp-param-";
 
 /// Asks for the page at `cursor`: with the session, revision and credentials of `caller`, whose `_meta` is `meta`.

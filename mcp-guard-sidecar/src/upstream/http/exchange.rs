@@ -11,9 +11,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use http::{Response, header};
+use http::Response;
 use http_body_util::BodyExt;
 use mcp_guard::call::{Call, Kind, Method};
+use mcp_guard::middleware::headers::is_event_stream;
 use mcp_guard::middleware::{UpstreamError, clock};
 use tokio::runtime::Handle;
 
@@ -78,8 +79,7 @@ pub(super) fn outlives_its_client(call: &Call) -> bool {
 async fn finish(future: Boxed, left: Duration) {
     let read = async {
         let Ok(response) = future.await else { return };
-        let content_type = response.headers().get(header::CONTENT_TYPE).map(header::HeaderValue::as_bytes);
-        if !content_type.is_some_and(|text| text.starts_with(b"text/event-stream")) {
+        if !is_event_stream(response.headers()) {
             let mut body = response.into_body();
             while body.frame().await.is_some_and(|frame| frame.is_ok()) {}
         }

@@ -1,12 +1,11 @@
 //! How answers look on the wire.
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
+use mcp_guard::middleware::headers::SESSION;
 use mcp_guard::session::SessionId;
 
 use super::body::SessionBody;
-
-pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// A JSON message.
 pub(super) fn json(body: SessionBody) -> Response<SessionBody> {
