@@ -67,8 +67,8 @@ impl<H> GuardApp<H> {
 
     /// Lets clients resume streams.
     #[must_use]
-    pub fn resumption(mut self, resumption: Resumption) -> Self {
-        self.resumption = Some(Arc::new(resumption));
+    pub fn resumption(mut self, resumption: Arc<Resumption>) -> Self {
+        self.resumption = Some(resumption);
         self
     }
 

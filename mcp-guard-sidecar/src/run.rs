@@ -218,12 +218,13 @@ impl Guard<'_> {
                 self.watcher.server(tls);
             }
             let doors = Doors::of(listener, stack::edge(listener)?, limits).map(Arc::new);
+            let path = listener.path.as_str().to_owned();
+            let resumption = Resumption { streams: Arc::clone(&streams), edge: stack::edge(listener)?, path };
+            let resumption = Arc::new(resumption);
             for core in 0..host::cores() {
                 let (connections, memory) = (self.connections.clone(), Arc::clone(&self.memory));
                 let app = GuardApp::new(layer.layer(upstream()), connections, silence, memory);
-                let path = listener.path.as_str().to_owned();
-                let resumption = Resumption { streams: Arc::clone(&streams), edge: stack::edge(listener)?, path };
-                let app = app.tls(tls.clone()).doors(doors.clone()).resumption(resumption);
+                let app = app.tls(tls.clone()).doors(doors.clone()).resumption(Arc::clone(&resumption));
                 self.server.add_service(host::listening(app, *address, core));
             }
         }

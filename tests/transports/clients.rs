@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use mcp_guard::middleware::EventSplitter;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -27,10 +27,8 @@ pub(crate) async fn web_socket(address: SocketAddr, path: &str) -> Pair {
     request.headers_mut().insert("sec-websocket-protocol", "mcp".parse().expect("a value"));
     let (mut socket, response) = tokio_tungstenite::client_async(request, dial(address).await).await.expect("a socket");
     assert_eq!(response.headers()["sec-websocket-protocol"], "mcp");
-    let (near, far) = tokio::io::duplex(1 << 20);
-    let (reader, mut writer) = tokio::io::split(far);
+    let (pair, mut lines, mut writer) = pipe();
     tokio::spawn(async move {
-        let mut lines = BufReader::new(reader).lines();
         loop {
             tokio::select! {
                 line = lines.next_line() => match line {
@@ -45,16 +43,14 @@ pub(crate) async fn web_socket(address: SocketAddr, path: &str) -> Pair {
             }
         }
     });
-    tokio::io::split(near)
+    pair
 }
 
 pub(crate) async fn sse(address: SocketAddr, path: &str) -> Pair {
     let mut events = Events::open(address, path).await;
     let endpoint = String::from_utf8(events.next().await.expect("an address").to_vec()).expect("text");
-    let (near, far) = tokio::io::duplex(1 << 20);
-    let (reader, mut writer) = tokio::io::split(far);
+    let (pair, mut lines, mut writer) = pipe();
     tokio::spawn(async move {
-        let mut lines = BufReader::new(reader).lines();
         loop {
             tokio::select! {
                 line = lines.next_line() => {
@@ -68,7 +64,14 @@ pub(crate) async fn sse(address: SocketAddr, path: &str) -> Pair {
             }
         }
     });
-    tokio::io::split(near)
+    pair
+}
+
+/// The SDK's end of a transport, and the lines it writes and reads at the other.
+fn pipe() -> (Pair, Lines<BufReader<ReadHalf<DuplexStream>>>, WriteHalf<DuplexStream>) {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let (reader, writer) = tokio::io::split(far);
+    (tokio::io::split(near), BufReader::new(reader).lines(), writer)
 }
 
 async fn tell(writer: &mut WriteHalf<DuplexStream>, message: &[u8]) {

@@ -15,7 +15,7 @@ use mcp_guard::middleware::headers::EVENT_STREAM;
 use mcp_guard::middleware::{Handler, read_body};
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::session::SessionId;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendTimeoutError};
 
 use super::{Bridge, Doors, Entered, channel, kept, refuse};
 use crate::event::event;
@@ -122,7 +122,10 @@ where
         return Err(Refusal::new(Reason::UnsupportedMediaType, "a message is `application/json`, in UTF-8"));
     }
     let (message, _) = read_body(body, doors.message_bytes_max, doors.message_timeout).await?;
-    messages.send(message).await.map_err(|_| gone())?;
+    messages.send_timeout(message, doors.message_timeout).await.map_err(|error| match error {
+        SendTimeoutError::Closed(_) => gone(),
+        SendTimeoutError::Timeout(_) => Refusal::new(Reason::QueueFull, "the messages before it are not taken up yet"),
+    })?;
     let mut response = Response::new(DrainedBody::Whole(Full::from("Accepted")));
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)

@@ -1,5 +1,7 @@
 //! Clients that speak JSON lines, on a listener of their own.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes};
 use futures_util::stream::{Stream, unfold};
 use http::{HeaderMap, header};
@@ -21,18 +23,20 @@ where
     let (out, messages) = channel();
     let head = HeaderMap::from_iter([(header::HOST, doors.host.clone())]);
     let bridge = Bridge::new(served, &doors.path, head, out);
-    let lines = lines(reader, doors.message_bytes_max, silence);
+    let lines = lines(reader, doors, silence);
     tokio::join!(bridge.serve(lines, true), write(writer, messages, silence));
 }
 
-/// The lines that come, up to one that cannot be meant. The first one has its time.
-fn lines(reader: impl AsyncRead + Unpin, bytes_max: usize, silence: Silence) -> impl Stream<Item = Bytes> {
+/// The lines that come, up to one that cannot be meant. Each has its time from its first byte on, and the first one from
+/// the beginning.
+fn lines(reader: impl AsyncRead + Unpin, doors: &Doors, silence: Silence) -> impl Stream<Item = Bytes> {
+    let (bytes_max, limit) = (doors.message_bytes_max, doors.message_timeout);
     let state = (BufReader::new(reader), true, false);
     unfold(state, move |(mut reader, is_first, is_over)| async move {
         if is_over {
             return None;
         }
-        let line = read_line(&mut reader, bytes_max);
+        let line = read_line(&mut reader, bytes_max, limit);
         let line = if is_first { timeout(silence.first, line).await.ok()?? } else { line.await? };
         // A browser can be made to send HTTP here, with a message in its body: whoever begins so is not heard further.
         let is_over = is_first && !matches!(line.trim_ascii_start().first(), Some(b'{' | b'['));
@@ -40,12 +44,13 @@ fn lines(reader: impl AsyncRead + Unpin, bytes_max: usize, silence: Silence) -> 
     })
 }
 
-/// The next line that holds something; `None` at the end, and for one that is too long.
-async fn read_line(reader: &mut BufReader<impl AsyncRead + Unpin>, bytes_max: usize) -> Option<Bytes> {
+/// The next line that holds something; `None` at the end, and for one that is too long or takes longer than `limit`.
+async fn read_line(reader: &mut BufReader<impl AsyncRead + Unpin>, bytes_max: usize, limit: Duration) -> Option<Bytes> {
     loop {
+        reader.fill_buf().await.ok()?;
         let mut line = Vec::new();
         let mut bounded = (&mut *reader).take(bytes_max as u64 + 1);
-        let read = bounded.read_until(b'\n', &mut line).await.ok()?;
+        let read = timeout(limit, bounded.read_until(b'\n', &mut line)).await.ok()?.ok()?;
         if read == 0 || line.trim_ascii_end().len() > bytes_max {
             return None;
         }
@@ -70,4 +75,43 @@ async fn write(mut writer: impl AsyncWrite + Unpin, mut messages: Receiver<Bytes
     }
     // The client sees that this is all.
     let _ = timeout(silence.between, writer.shutdown()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use mcp_guard::middleware::clock;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_has_its_time_from_its_first_byte_on() {
+        let (mut client, reader) = tokio::io::duplex(64);
+        let mut reader = BufReader::new(reader);
+        let silent = timeout(LIMIT * 10, read_line(&mut reader, 16, LIMIT)).await;
+        assert!(silent.is_err(), "whoever says nothing is no trouble");
+        let begun = clock::now();
+        let trickle = async {
+            while client.write_all(b"{").await.is_ok() {
+                tokio::time::sleep(LIMIT / 4).await;
+            }
+        };
+        let line = tokio::select! {
+            line = read_line(&mut reader, 16, LIMIT) => line,
+            () = trickle => unreachable!("the other end is open"),
+        };
+        assert_eq!((line, clock::now() - begun), (None, LIMIT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_that_hold_nothing_are_skipped() {
+        let text = &b"\r\n \n{}\r\n[]"[..];
+        let read = unfold(BufReader::new(text), async |mut reader| {
+            let line = read_line(&mut reader, 16, LIMIT).await?;
+            Some((line, reader))
+        });
+        assert_eq!(read.collect::<Vec<_>>().await, ["{}", "[]"]);
+    }
 }

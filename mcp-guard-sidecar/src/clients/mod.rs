@@ -27,6 +27,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use http_body::Body;
 use mcp_guard::config::LimitsPolicy;
+use mcp_guard::middleware::headers::LAST_EVENT_ID;
 use mcp_guard::middleware::{EdgePolicy, GuardBody, Handler};
 use mcp_guard::refusal::Refusal;
 use metrics::counter;
@@ -126,7 +127,7 @@ fn kept(head: &HeaderMap) -> HeaderMap {
     head.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-const NOT_KEPT: [HeaderName; 12] = [
+const NOT_KEPT: [HeaderName; 13] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,
     header::CACHE_CONTROL,
@@ -135,6 +136,7 @@ const NOT_KEPT: [HeaderName; 12] = [
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::EXPECT,
+    LAST_EVENT_ID,
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,

@@ -210,19 +210,25 @@ fn cost_problems(guard: &GuardConfig) -> Vec<(KeyPath, String)> {
     checks.filter_map(|(index, check)| Some((path(index), check.err()?.to_string()))).collect()
 }
 
-/// Rules on who calls, where no listener asks: all callers would share one allowance.
+/// Rules on who calls, where listeners don't ask: callers that no certificate names share one allowance.
 fn subject_problems(spec: &ConfigSpec) -> Vec<(KeyPath, String)> {
+    let asks = |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let silent = spec.listeners.iter().position(|listener| !asks(listener));
     let mut problems = Vec::new();
-    if spec.listeners.iter().any(|listener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())) {
-        return problems;
-    }
     for (index, rule) in spec.guard.rate_limits.as_slice().iter().enumerate() {
         let path = KeyPath::root().key("guard").key("rate_limits").index(index);
-        if let Some(place) = rule.key().iter().position(|part| *part == KeyPart::Subject) {
-            let what = "subject is who a client's certificate names, and no listener asks for one: write client or session, or tls.client_ca at a listener";
-            problems.push((path.key("key").index(place), what.into()));
+        let tells_apart = rule.key().iter().any(|part| matches!(part, KeyPart::Client | KeyPart::Session));
+        if let Some(place) = rule.key().iter().position(|part| *part == KeyPart::Subject)
+            && let Some(listener) = silent
+            && (!tells_apart || !spec.listeners.iter().any(asks))
+        {
+            let what = format!(
+                "subject is who a client's certificate names, and listeners[{listener}] does not ask for one, so that all its callers would share one allowance: \
+                 write client or session beside it or in its place, or tls.client_ca at each listener"
+            );
+            problems.push((path.key("key").index(place), what));
         }
-        if rule.call_match().subject.is_some() {
+        if rule.call_match().subject.is_some() && !spec.listeners.iter().any(asks) {
             let what = "is who a client's certificate names, and no listener asks for one: leave it out, or write tls.client_ca at a listener";
             problems.push((path.key("match").key("subject"), what.into()));
         }

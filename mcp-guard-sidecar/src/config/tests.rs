@@ -127,11 +127,22 @@ fn a_url_is_written_as_it_is_read() {
 }
 
 #[test]
-fn who_calls_is_known_where_a_listener_asks() {
-    let limits = "guard: {rate_limits: [{name: s, key: [subject], rate: 1/s, burst: 1}]}\n";
-    let tls = "listeners: [{tls: {certificate: c, key: k, client_ca: ca}}, {address: '127.0.0.1:1'}]\n";
-    assert!(error(&format!("{URL}{limits}"), &Flags::default()).contains("no listener asks for one"));
-    parse(&format!("{URL}{limits}{tls}"));
+fn who_calls_is_known_where_listeners_ask() {
+    let rule = |rule: &str| format!("{URL}guard: {{rate_limits: [{{name: s, {rule}, rate: 1/s, burst: 1}}]}}\n");
+    let (by_subject, by_both) = (rule("key: [subject]"), rule("key: [subject, client]"));
+    let for_one = rule("key: [client], match: {subject: a}");
+    let (asks, is_silent) = ("{tls: {certificate: c, key: k, client_ca: ca}}", "{address: '127.0.0.1:1'}");
+    for (text, listeners) in [(&by_subject, is_silent), (&by_both, is_silent)] {
+        let problem = error(&format!("{text}listeners: [{listeners}]\n"), &Flags::default());
+        assert!(problem.contains("guard.rate_limits[0].key[0]") && problem.contains("listeners[0]"), "{problem}");
+    }
+    // Callers at the second one have no name, and would share what one caller may.
+    let mixed = format!("listeners: [{asks}, {is_silent}]\n");
+    assert!(error(&format!("{by_subject}{mixed}"), &Flags::default()).contains("listeners[1] does not ask"));
+    assert!(error(&for_one, &Flags::default()).contains("no listener asks for one"));
+    parse(&format!("{by_subject}listeners: [{asks}]\n"));
+    parse(&format!("{by_both}{mixed}"));
+    parse(&format!("{for_one}{mixed}"));
 }
 
 #[test]

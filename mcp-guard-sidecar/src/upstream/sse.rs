@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use mcp_guard::middleware::{EventSplitter, UpstreamError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
 use url::Url;
 
 use super::dial::{Dialer, NodeStream};
@@ -165,7 +167,9 @@ async fn write(client: HttpClient, endpoint: Uri, mut lines: Receiver<Bytes>, co
         };
         let Some(line) = line else { return };
         let posted = tokio::select! {
-            posted = post(&client, &endpoint, line.clone()) => posted,
+            posted = timeout(POST_TIMEOUT, post(&client, &endpoint, line.clone())) => {
+                posted.unwrap_or_else(|_| Err(format!("no answer within {POST_TIMEOUT:?}")))
+            }
             () = connection.ended() => return,
         };
         match posted {
@@ -180,6 +184,9 @@ async fn write(client: HttpClient, endpoint: Uri, mut lines: Receiver<Bytes>, co
         }
     }
 }
+
+/// How long the node may take to take a message. What it answers to it comes on the stream.
+const POST_TIMEOUT: Duration = Duration::from_secs(30);
 
 async fn post(client: &HttpClient, endpoint: &Uri, line: Bytes) -> Result<StatusCode, String> {
     let request = Request::post(endpoint).header(header::CONTENT_TYPE, "application/json").body(Full::new(line));

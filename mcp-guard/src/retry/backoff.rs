@@ -6,7 +6,8 @@ use std::time::Duration;
 ///
 /// Decorrelated jitter: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. Before the first wait `previous` is
 /// `base`. `random` is 64 random bits, drawn for this call: callers that share them would come back together.
-pub(super) fn delay(previous: Duration, base: Duration, cap: Duration, random: u64) -> Duration {
+#[must_use]
+pub fn delay(previous: Duration, base: Duration, cap: Duration, random: u64) -> Duration {
     let longest = previous.saturating_mul(3).clamp(base, cap.max(base));
     // Multiply and shift maps the random bits evenly onto the span (Lemire 2019).
     let span = longest.saturating_sub(base).as_nanos();

@@ -65,6 +65,7 @@ mod service;
 mod tests;
 
 pub use attempt::{Attempts, Ended, Next, RETRY_AFTER_MAX};
+pub use backoff::delay;
 pub use budget::{BALANCE_MAX, Budget, RESERVE_MAX};
 #[cfg(feature = "tower")]
 pub use layer::RetryLayer;

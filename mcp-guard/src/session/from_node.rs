@@ -59,6 +59,12 @@ struct Params<'a> {
 }
 
 impl<'a> FromNode<'a> {
+    /// Whether `message` is a response with a result.
+    #[must_use]
+    pub fn is_result(message: &'a [u8]) -> bool {
+        matches!(Self::read(message), Some(Self::Response { is_error: false, .. }))
+    }
+
     /// Reads `line`; `None` if it is no JSON-RPC message.
     pub fn read(line: &'a [u8]) -> Option<Self> {
         let envelope: Envelope<'a> = serde_json::from_slice(line).ok()?;

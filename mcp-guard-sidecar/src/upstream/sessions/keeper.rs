@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mcp_guard::middleware::{UpstreamError, clock};
+use mcp_guard::retry::delay;
 use mcp_guard::session::{End, FromNode};
 use metrics::counter;
 use tokio::sync::mpsc::Receiver;
@@ -29,9 +30,8 @@ use super::session::{Asking, PATIENCE, Session};
 /// How long a session waits for a node that takes it over.
 const LASTS: Duration = Duration::from_secs(60);
 
-/// The wait behind the first try that failed; each next one is twice as long, up to the longest. What is waited lies
-/// between half of it and all.
-const WAIT: Duration = Duration::from_millis(100);
+/// The shortest wait behind a try that failed, and the longest: [`retry::delay`](mcp_guard::retry::delay).
+const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How often a session gets a new connection, one after the other, in which the client is not answered once: a client
@@ -73,7 +73,7 @@ pub(super) async fn keep(inner: Arc<Inner>, session: Arc<Session>, mut keeper: K
 
 /// Tries until a node has taken the session over.
 async fn take_over(inner: &Inner, session: &Arc<Session>, number: &mut u64) -> Option<Keeper> {
-    let (lost, mut wait) = (clock::now(), WAIT);
+    let (lost, mut wait) = (clock::now(), WAIT_MIN);
     loop {
         *number += 1;
         let outcome = match attempt(inner, session, *number).await {
@@ -90,6 +90,7 @@ async fn take_over(inner: &Inner, session: &Arc<Session>, number: &mut u64) -> O
             return None;
         }
         inner.note(Health::Failing);
+        wait = delay(wait, WAIT_MIN, WAIT_MAX, fastrand::u64(..));
         let gone_for = clock::now().saturating_duration_since(lost) + wait;
         if gone_for > PATIENCE {
             session.settle(&End::Broken);
@@ -101,10 +102,9 @@ async fn take_over(inner: &Inner, session: &Arc<Session>, number: &mut u64) -> O
             return None;
         }
         tokio::select! {
-            () = tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
+            () = tokio::time::sleep(wait) => {}
             () = session.ended() => return None,
         }
-        wait = (wait * 2).min(WAIT_MAX);
     }
 }
 
@@ -165,9 +165,7 @@ async fn is_granted(
     let Some(FromNode::Request { id, .. }) = FromNode::read(&request) else { return Ok(false) };
     let asking = Asking { id, progress_token: None, is_carrier: false };
     match session.ask_first(handle, asking, line, limit).await? {
-        Start::End(End::Answered(answer)) => {
-            Ok(matches!(FromNode::read(&answer), Some(FromNode::Response { is_error: false, .. })))
-        }
+        Start::End(End::Answered(answer)) => Ok(FromNode::is_result(&answer)),
         Start::End(End::Broken | End::Cancelled | End::Closed | End::Replaced) | Start::Message => {
             Err(UpstreamError::Unavailable("it ended before it answered".into()))
         }

@@ -115,16 +115,16 @@ async fn a_session_waits_for_its_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_does_not_wait_for_ever_and_tries_ever_less_often() {
+async fn a_session_does_not_wait_for_ever_and_does_not_press_its_node() {
     let fake = Fake::default();
     let node = fake.node();
     let session = open(&node).await;
     fake.go(true);
     tokio::time::sleep(LASTS + WAIT_MAX).await;
     assert_eq!((node.sessions(), node.links()), (0, 0));
-    // Six within the first 5 s or so, then one each 2.5 s to 5 s.
+    // Never further apart than 5 s, and every 2 s or so on average: with waits of 100 ms it would be 600.
     let tries = fake.0.tries.load(Ordering::Relaxed);
-    assert!((15..=35).contains(&tries), "{tries}");
+    assert!((12..=120).contains(&tries), "{tries}");
     let Err(UpstreamError::Refused(refusal)) = send(&node, Some(&session), "1", "ping").await else { panic!("served") };
     assert_eq!(refusal.reason(), Reason::SessionNotFound);
 }

@@ -40,7 +40,7 @@ pub(super) async fn open(
             return Err(UpstreamError::Unavailable("it ended the session before it answered initialize".into()));
         }
     };
-    if matches!(FromNode::read(&answer), Some(FromNode::Response { is_error: true, .. })) {
+    if !FromNode::is_result(&answer) {
         // There is no session; dropping the opening closes the connection.
         return Ok(answer::json(SessionBody::whole(answer)));
     }

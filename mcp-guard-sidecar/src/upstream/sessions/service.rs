@@ -261,9 +261,7 @@ async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
 /// Notes what gave the session a state, which another node would have to be told.
 fn remember(session: &Session, call: &Call, body: &[u8], sent: &Bytes, answer: &[u8]) {
     let gives_state = [Method::LOGGING_SET_LEVEL, Method::RESOURCES_SUBSCRIBE, Method::RESOURCES_UNSUBSCRIBE];
-    if gives_state.iter().any(|method| call.method.is(method))
-        && matches!(FromNode::read(answer), Some(FromNode::Response { is_error: false, .. }))
-    {
+    if gives_state.iter().any(|method| call.method.is(method)) && FromNode::is_result(answer) {
         session.memory().note(&call.method, params(call, body), sent);
     }
 }

@@ -282,8 +282,10 @@ impl Session {
 
     /// Tells the node that it asked in vain. A node that does not read does not learn of it.
     fn reply(&self, replies: Vec<Bytes>) {
-        let handle =
-            if let Standing::Attached(handle) = &*self.standing.borrow() { Some(handle.clone()) } else { None };
+        if replies.is_empty() {
+            return;
+        }
+        let handle = self.standing.borrow().handle().cloned();
         for reply in replies {
             if handle.as_ref().is_none_or(|handle| handle.lines.try_send(reply).is_err()) {
                 tracing::debug!(session = self.hint(), "the node could not be told that it asked in vain");
