@@ -80,14 +80,14 @@ fn scripted_clients_reach_a_typescript_server_over_http() {
     let Some(peers) = Peers::find(&["node", "typescript", "python"]) else { return };
     let node = peers.server_everything();
     let guard = Guard::run(PROGRAM, &["--upstream", &node.url()]);
-    scripts(&peers, &guard.url(), "everything", &[("legacy", everything(LEGACY)), ("auto", everything(LEGACY))]);
+    scripts(&peers, &guard.url(), "everything", &[("legacy", everything(LEGACY)), ("auto", everything(STATELESS))]);
 }
 
 #[test]
 fn scripted_clients_reach_a_rust_node_on_stdio() {
     let Some(peers) = Peers::find(&["node", "typescript", "python"]) else { return };
     let guard = Guard::run(PROGRAM, &["--", NODE, "--stdio"]);
-    scripts(&peers, &guard.url(), "rmcp", &[("legacy", rmcp(LEGACY)), ("auto", rmcp(LEGACY))]);
+    scripts(&peers, &guard.url(), "rmcp", &[("legacy", rmcp(LEGACY)), ("auto", rmcp(STATELESS))]);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn scripted_clients_reach_a_python_node_on_stdio() {
     let program = peers.python_program().display().to_string();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/node.py");
     let guard = Guard::run(PROGRAM, &["--", &program, script]);
-    scripts(&peers, &guard.url(), "python", &[("legacy", python(LEGACY)), ("auto", python(LEGACY))]);
+    scripts(&peers, &guard.url(), "python", &[("legacy", python(LEGACY)), ("auto", python(STATELESS))]);
 }
 
 #[test]
@@ -138,7 +138,7 @@ async fn the_rust_client_reaches_a_rust_server_over_http_and_on_stdio() {
     assert_steps(&rust_client(&http.url(), auto.clone()).await, &rmcp(STATELESS));
     let stdio = Guard::run(PROGRAM, &["--", NODE, "--stdio"]);
     assert_steps(&rust_client(&stdio.url(), ClientLifecycleMode::Initialize).await, &rmcp(LEGACY));
-    assert_steps(&rust_client(&stdio.url(), auto).await, &rmcp(LEGACY));
+    assert_steps(&rust_client(&stdio.url(), auto).await, &rmcp(STATELESS));
 }
 
 /// The same steps as the scripts', with the Rust SDK.

@@ -33,6 +33,7 @@ use crate::stack;
 use crate::telemetry::{self, TelemetryError};
 use crate::tls::{ClientTls, ServerTls, TlsError, Watcher};
 use crate::upstream::dial::{Dialer, authority};
+use crate::upstream::eras::{Eras, NodeUpstream};
 use crate::upstream::from_config;
 use crate::upstream::http::HttpUpstream;
 use crate::upstream::sessions::SessionNode;
@@ -160,27 +161,27 @@ impl Guard<'_> {
             Target::Url(NodeUrl::Http(uri)) => {
                 let (dialer, timeout) = (self.dialer(upstream, uri)?, upstream.health.timeout());
                 let node = HttpUpstream::new(from_config::http(upstream, uri, dialer.clone()))?;
-                self.serve(|| node.another_pool())?;
+                self.serve_eras(upstream, || node.another_pool())?;
                 (Probe::Connect { dialer, timeout }, host::nothing_to_finish())
             }
             Target::Url(NodeUrl::Tcp(authority)) => {
                 let dialer = Dialer::new(authority, None);
-                self.serve_sessions(socket::node(SocketAddress::Tcp(dialer), sessions()))?
+                self.serve_sessions(upstream, socket::node(SocketAddress::Tcp(dialer), sessions()))?
             }
             Target::Url(NodeUrl::Unix(path)) => {
-                self.serve_sessions(socket::node(SocketAddress::Unix(path.clone()), sessions()))?
+                self.serve_sessions(upstream, socket::node(SocketAddress::Unix(path.clone()), sessions()))?
             }
             Target::Url(NodeUrl::Sse(uri)) => {
                 let dialer = self.dialer(upstream, uri)?;
-                self.serve_sessions(sse::node(uri.clone(), dialer, sessions()))?
+                self.serve_sessions(upstream, sse::node(uri.clone(), dialer, sessions()))?
             }
             Target::Url(NodeUrl::WebSocket(uri)) => {
                 let dialer = self.dialer(upstream, uri)?;
-                self.serve_sessions(web_socket::node(uri.clone(), dialer, sessions()))?
+                self.serve_sessions(upstream, web_socket::node(uri.clone(), dialer, sessions()))?
             }
             Target::Stdio { command, process } => {
                 let sessions = from_config::children(config, upstream, process);
-                self.serve_sessions(stdio::node(from_config::stdio(config, command, process), sessions))?
+                self.serve_sessions(upstream, stdio::node(from_config::stdio(config, command, process), sessions))?
             }
         };
         let prober = Prober::new(probe, interval, health, self.layer.clone());
@@ -199,9 +200,16 @@ impl Guard<'_> {
         Ok(Dialer::new(authority(uri), tls))
     }
 
-    fn serve_sessions(&mut self, node: SessionNode) -> Result<(Probe, Finish), RunError> {
-        self.serve(|| node.clone())?;
+    fn serve_sessions(&mut self, upstream: &Upstream, node: SessionNode) -> Result<(Probe, Finish), RunError> {
+        self.serve_eras(upstream, || node.clone())?;
         Ok((Probe::Session(node.clone()), end_sessions(node)))
+    }
+
+    /// Serves clients of both eras, where they may.
+    fn serve_eras<U: NodeUpstream>(&mut self, upstream: &Upstream, node: impl Fn() -> U) -> Result<(), RunError> {
+        let eras = Eras::new(node(), from_config::era(upstream));
+        self.server.add_service(background_service("eras", eras.sweeper()));
+        self.serve(|| eras.by(node()))
     }
 
     /// One service for each listener and core, with an upstream of its own.

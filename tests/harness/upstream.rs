@@ -243,6 +243,10 @@ async fn answer(State(shared): State<Arc<Shared>>, http: Method, headers: Header
         Some("initialize") => json!({
             "protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "test", "version": "0"},
         }),
+        Some("server/discover") => json!({
+            "resultType": "complete", "supportedVersions": ["2025-11-25", "2026-07-28"], "capabilities": {"tools": {}},
+            "ttlMs": 0, "cacheScope": "private",
+        }),
         Some("tools/list") => json!({"tools": tools()}),
         Some("tools/call") => return call(&shared, id, &message["params"]).await,
         Some("subscriptions/listen") => return open_stream(),

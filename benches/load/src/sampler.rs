@@ -165,7 +165,10 @@ mod tests {
         let mut sampler = Sampler::new([Watch { name: "mcp-load-later".into(), pid: None }]);
         assert_eq!(sampler.watched()[0].processes, 0);
         let mut child = std::process::Command::new(program).stdin(std::process::Stdio::piped()).spawn().unwrap();
-        sampler.sample();
+        // It is seen before it has memory of its own.
+        while sampler.watched()[0].rss_bytes == 0 {
+            sampler.sample();
+        }
         assert_eq!(sampler.watched()[0].processes, 1);
         drop(child.stdin.take());
         child.wait().unwrap();

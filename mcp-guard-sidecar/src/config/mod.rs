@@ -26,6 +26,7 @@
 
 mod address;
 mod decode;
+mod era;
 mod fault;
 mod flags;
 mod host_name;
@@ -51,6 +52,7 @@ mod url;
 mod yaml;
 
 pub use address::{InvalidAddress, parse_address};
+pub use era::Era;
 pub use flags::Flags;
 pub use host_name::{HostName, InvalidHostName, InvalidOrigin, Origin};
 pub use key_path::KeyPath;

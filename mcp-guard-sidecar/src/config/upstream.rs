@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
+use super::era::Era;
 use super::process::Process;
 use super::sessions::Sessions;
 use super::timing::{Health, Timeouts};
@@ -21,6 +22,8 @@ use super::url::{InvalidUrl, NodeUrl};
 pub struct Upstream {
     /// What is called.
     pub target: Target,
+    /// Which revisions the node speaks.
+    pub era: Era,
     /// Which known quirks the node has.
     pub profile: Profile,
     /// What becomes of the guard's own sessions with it.
@@ -86,6 +89,9 @@ struct UpstreamSpec {
     /// How the children are run; only beside `command`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     process: Option<Process>,
+    /// Which revisions of MCP the node speaks; clients of the others are served by translation.
+    #[serde(default)]
+    era: Era,
     /// Which known quirks the node has.
     #[serde(default)]
     profile: Profile,
@@ -164,11 +170,11 @@ impl TryFrom<UpstreamSpec> for Upstream {
                 Target::Stdio { command: command(words)?, process: process.unwrap_or_default() }
             }
         };
-        let UpstreamSpec { profile, sessions, tls, connections, timeouts, health, .. } = spec;
+        let UpstreamSpec { era, profile, sessions, tls, connections, timeouts, health, .. } = spec;
         if tls.is_some() && !matches!(&target, Target::Url(url) if url.is_secure()) {
             return Err(InvalidUpstream::TlsOfNothing);
         }
-        Ok(Self { target, profile, sessions, tls: tls.unwrap_or_default(), connections, timeouts, health })
+        Ok(Self { target, era, profile, sessions, tls: tls.unwrap_or_default(), connections, timeouts, health })
     }
 }
 
@@ -184,12 +190,12 @@ fn command(words: Vec<String>) -> Result<Command, InvalidUpstream> {
 
 impl From<Upstream> for UpstreamSpec {
     fn from(upstream: Upstream) -> Self {
-        let Upstream { target, profile, sessions, tls, connections, timeouts, health } = upstream;
+        let Upstream { target, era, profile, sessions, tls, connections, timeouts, health } = upstream;
         let tls = matches!(&target, Target::Url(url) if url.is_secure()).then_some(tls);
         let (url, command, process) = match target {
             Target::Url(url) => (Some(url), None, None),
             Target::Stdio { command, process } => (None, Some(command.words), Some(process)),
         };
-        Self { url, command, process, profile, sessions, tls, connections, timeouts, health }
+        Self { url, command, process, era, profile, sessions, tls, connections, timeouts, health }
     }
 }

@@ -1,6 +1,7 @@
 //! One file or folder per kind of node, and what they share.
 
 pub mod dial;
+pub mod eras;
 pub mod from_config;
 pub mod http;
 mod line_rate;

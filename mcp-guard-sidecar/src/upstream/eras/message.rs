@@ -1,0 +1,73 @@
+//! What the guard itself says to a node.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use mcp_guard::call::{Kind, Method};
+
+use super::object::quote;
+
+/// A message for a node, with what is known of it.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    pub(super) kind: Kind,
+    pub(super) method: Method,
+    /// The id of a request or response, as JSON text.
+    pub(super) id: Option<Box<str>>,
+    pub(super) params: Option<Range<usize>>,
+    pub(super) body: Bytes,
+}
+
+impl Message {
+    /// A request; `id` and `params` are JSON text.
+    pub(super) fn request(id: &str, method: &str, params: &str) -> Self {
+        let start = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{},"params":"#, quote(method));
+        Self { id: Some(id.into()), ..Self::with_params(Kind::Request, method, start, params) }
+    }
+
+    /// A notification; `params` is JSON text.
+    pub(super) fn notification(method: &str, params: &str) -> Self {
+        let start = format!(r#"{{"jsonrpc":"2.0","method":{},"params":"#, quote(method));
+        Self::with_params(Kind::Notification, method, start, params)
+    }
+
+    fn with_params(kind: Kind, method: &str, start: String, params: &str) -> Self {
+        let range = start.len()..start.len() + params.len();
+        let body = Bytes::from(start + params + "}");
+        Self { kind, method: Method::new(method), id: None, params: Some(range), body }
+    }
+
+    /// The answer to a request of the node's; all are JSON text.
+    pub(super) fn response(id: &str, member: &str, value: &str) -> Self {
+        let body = response(id, member, value);
+        Self { kind: Kind::Response, method: Method::NONE, id: Some(id.into()), params: None, body }
+    }
+
+    /// The end of a session.
+    pub(super) fn end() -> Self {
+        Self::bare(Kind::End)
+    }
+
+    /// Asks for the stream of what the node says of its own accord.
+    pub(super) fn listen() -> Self {
+        Self::bare(Kind::Listen)
+    }
+
+    fn bare(kind: Kind) -> Self {
+        Self { kind, method: Method::NONE, id: None, params: None, body: Bytes::new() }
+    }
+}
+
+/// A response: `member` is `result` or `error`, `id` and `value` are JSON text.
+pub(super) fn response(id: &str, member: &str, value: &str) -> Bytes {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"{member}":{value}}}"#).into()
+}
+
+/// An error, as JSON text.
+pub(super) fn error(code: i64, message: &str) -> String {
+    format!(r#"{{"code":{code},"message":{}}}"#, quote(message))
+}
+
+/// JSON-RPC 2.0, section 5.1.
+pub(super) const METHOD_NOT_FOUND: i64 = -32601;
+pub(super) const INVALID_PARAMS: i64 = -32602;

@@ -1,0 +1,159 @@
+//! JSON objects whose members are moved, not read: numbers, escapes and order stay as they came.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// An object's members, each value as JSON text.
+#[derive(Debug, Default)]
+pub(super) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Object<'a> {
+    /// Reads `text`; `None` if it is no object.
+    pub(super) fn read(text: &'a str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The same for what ought to be UTF-8.
+    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// The value of the member `name`.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
+    /// Whether there is a member `name` that is not `null`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value != "null")
+    }
+
+    /// The member `name`, if it is an object.
+    pub(super) fn object(&self, name: &str) -> Option<Object<'_>> {
+        Object::read(self.get(name)?)
+    }
+
+    /// The member `name`, if it is a string.
+    pub(super) fn string(&self, name: &str) -> Option<String> {
+        serde_json::from_str(self.get(name)?).ok()
+    }
+
+    /// Takes the member `name` out.
+    pub(super) fn take(&mut self, name: &str) -> Option<Cow<'a, str>> {
+        let place = self.0.iter().position(|(known, _)| known == name)?;
+        Some(self.0.remove(place).1)
+    }
+
+    /// Gives the member `name` the value that is the JSON text `value`.
+    pub(super) fn set(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = value.into(),
+            None => self.0.push((name.into(), value.into())),
+        }
+    }
+
+    /// The same, unless there is one.
+    pub(super) fn set_absent(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
+        if !self.has(name) {
+            self.set(name, value);
+        }
+    }
+
+    /// The members, in their order.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// `text` as a JSON string.
+pub(super) fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+impl fmt::Display for Object<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (name, value)) in self.members().enumerate() {
+            let comma = if place == 0 { "{" } else { "," };
+            write!(f, "{comma}{}:{value}", quote(name))?;
+        }
+        f.write_str(if self.is_empty() { "{}" } else { "}" })
+    }
+}
+
+/// A member's name, borrowed where it has no escape.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(Text).map(Self)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(8);
+                while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                    members.push((name.0, Cow::Borrowed(value.get())));
+                }
+                Ok(Object(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_touched_stays_as_it_was_written() {
+        let text = r#"{"n":1.0e400,"a\u0062":"\u00fc", "o": {"x" : 12345678901234567890123} }"#;
+        let mut object = Object::read(text).unwrap();
+        assert_eq!(object.get("ab"), Some(r#""\u00fc""#));
+        assert_eq!(object.take("n").as_deref(), Some("1.0e400"));
+        object.set("new", "true");
+        object.set_absent("o", "1");
+        assert_eq!(object.to_string(), r#"{"ab":"\u00fc","o":{"x" : 12345678901234567890123},"new":true}"#);
+        assert_eq!(Object::default().to_string(), "{}");
+    }
+
+    #[test]
+    fn only_objects_are_read() {
+        for text in ["[]", "1", "null", "{", r#"{"a":1} 2"#] {
+            assert!(Object::read(text).is_none(), "{text}");
+        }
+    }
+}

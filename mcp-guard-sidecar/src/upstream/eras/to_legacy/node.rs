@@ -1,0 +1,278 @@
+//! A legacy node, as clients of 2026-07-28 call it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use mcp_guard::call::{Kind, Method};
+use mcp_guard::middleware::headers::SESSION;
+use mcp_guard::middleware::{McpRequest, UpstreamError, clock};
+use mcp_guard::refusal::{Reason, Refusal};
+use mcp_guard::session::FromNode;
+use tokio::time::timeout;
+
+use super::flight::{Asker, Flight};
+use super::lease::Lease;
+use super::listeners::Listeners;
+use super::request::{self, Introduction};
+use super::rounds::{self, Rounds};
+use super::session::{IDLE, Key, NEWEST, Pool, Session};
+use super::{discover, listen};
+use crate::upstream::eras::NodeUpstream;
+use crate::upstream::eras::answer::{EraBody, Messages};
+use crate::upstream::eras::caller::Caller;
+use crate::upstream::eras::message::{Message, response};
+use crate::upstream::eras::object::Object;
+
+/// A legacy node. Clones are the same node.
+pub(crate) struct Node<U: NodeUpstream> {
+    pub(super) upstream: U,
+    pub(super) shared: Arc<Shared<U>>,
+}
+
+/// What all cores share.
+pub(crate) struct Shared<U: NodeUpstream> {
+    pub(super) pool: Pool,
+    pub(super) rounds: Rounds<U>,
+    pub(super) listeners: Listeners,
+}
+
+impl<U: NodeUpstream> Default for Shared<U> {
+    fn default() -> Self {
+        Self { pool: Pool::default(), rounds: Rounds::default(), listeners: Listeners::default() }
+    }
+}
+
+impl<U: NodeUpstream> Clone for Node<U> {
+    fn clone(&self) -> Self {
+        Self { upstream: self.upstream.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// What the node gave in place of a session or of an answer in it.
+pub(super) enum Instead<B> {
+    /// An answer that says why, as of who is not let in.
+    Answer(Response<B>),
+    /// None at all.
+    Error(UpstreamError),
+}
+
+impl<B> From<UpstreamError> for Instead<B> {
+    fn from(error: UpstreamError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// How long a node may take for what nobody waits for.
+const LEISURE: Duration = Duration::from_secs(5);
+
+impl<U: NodeUpstream> Node<U> {
+    pub(crate) fn new(upstream: U, shared: Arc<Shared<U>>) -> Self {
+        Self { upstream, shared }
+    }
+
+    /// The same node by other connections.
+    pub(crate) fn by(&self, upstream: U) -> Self {
+        Self { upstream, shared: Arc::clone(&self.shared) }
+    }
+
+    /// Answers a message of the stateless revision.
+    pub(crate) async fn serve(&self, request: McpRequest) -> Result<Response<EraBody<U::Body>>, UpstreamError> {
+        match request.call.kind {
+            Kind::Request => {}
+            // What a client tells of its own accord concerns its requests, each of which it can take back by leaving.
+            Kind::Notification => return Ok(EraBody::empty(StatusCode::ACCEPTED)),
+            Kind::Response => {
+                return Err(refuse(Reason::InvalidRequest, "this revision has no requests of the server's"));
+            }
+            Kind::Listen | Kind::End => return Err(refuse(Reason::MethodNotAllowed, "this revision has no sessions")),
+        }
+        let params = request.call.params.clone().and_then(|range| request.body.get(range));
+        let params = params.and_then(Object::of).unwrap_or_default();
+        let (caller, call) = (Caller::of(&request), Arc::clone(&request.call));
+        let asker = Asker { caller, call, introduction: Introduction::of(&params) };
+        let method = &request.call.method;
+        let answered = if request::is_gone(method) {
+            return Err(refuse(Reason::MethodNotFound, "the revision 2026-07-28 has no such method"));
+        } else if method.is(Method::SERVER_DISCOVER) {
+            discover::answer(self, &asker).await
+        } else if method.is(Method::SUBSCRIPTIONS_LISTEN) {
+            listen::open(self, asker, &params).await
+        } else if let Some(state) = params.string("requestState") {
+            let round = self.shared.rounds.take(&state, &asker.caller.identity(), &asker.call).map_err(refused)?;
+            let responses = params.object("inputResponses").unwrap_or_default();
+            return Flight::go_on(round, &responses, asker).await;
+        } else {
+            self.call(asker, &request::params(params)).await
+        };
+        match answered {
+            Ok(response) => Ok(response),
+            Err(Instead::Answer(response)) => Ok(EraBody::node(response)),
+            // Nothing was sent, so that it can be sent again.
+            Err(Instead::Error(UpstreamError::Unavailable(detail) | UpstreamError::Unsent { detail, .. })) => {
+                Err(UpstreamError::Unsent { detail, request: Box::new(request) })
+            }
+            Err(Instead::Error(error)) => Err(error),
+        }
+    }
+
+    async fn call(&self, asker: Asker, params: &str) -> Result<Response<EraBody<U::Body>>, Instead<U::Body>> {
+        loop {
+            let mut lease = self.session(&asker).await?;
+            self.set_level(&mut lease, &asker).await;
+            let id = lease.begin();
+            let message = Message::request(&id, asker.call.method.as_str(), params);
+            let answered = self.upstream.send(lease.request(&asker.caller, message)).await;
+            if lease.is_used && is_forgotten(&answered) {
+                // The node has ended it meanwhile, and has run nothing in it.
+                lease.forget();
+                continue;
+            }
+            let response = match answered {
+                Ok(response) => response,
+                Err(error) => {
+                    if is_unsent(&error) {
+                        lease.settled();
+                    }
+                    return Err(error.into());
+                }
+            };
+            if !response.status().is_success() && !is_json(&response) {
+                lease.settled();
+                return Err(Instead::Answer(response));
+            }
+            let (_, messages) = Messages::of(response).await?;
+            return Ok(Flight::new(self.clone(), lease, id, messages).respond(asker).await?);
+        }
+    }
+
+    /// A session of the client's: one that waits, or a new one.
+    pub(super) async fn session(&self, asker: &Asker) -> Result<Lease<U>, Instead<U::Body>> {
+        let key = Key::of(&asker.caller, &asker.introduction);
+        let session = match self.shared.pool.take(&key) {
+            Some(session) => session,
+            None => self.open(asker, key).await?,
+        };
+        Ok(Lease::new(self, session))
+    }
+
+    async fn open(&self, asker: &Asker, key: Key) -> Result<Session, Instead<U::Body>> {
+        let ask = || {
+            let params = asker.introduction.initialize(NEWEST.as_str());
+            let message = Message::request("\"mcp-guard-0\"", Method::INITIALIZE, &params);
+            self.upstream.send(asker.caller.request(message, NEWEST, http::HeaderMap::new()))
+        };
+        let mut answered = ask().await;
+        if matches!(&answered, Err(UpstreamError::Refused(refusal)) if refusal.reason() == Reason::TooManySessions)
+            && let Some(oldest) = self.shared.pool.make_room()
+        {
+            self.end(&oldest).await;
+            answered = ask().await;
+        }
+        let response = answered?;
+        if !response.status().is_success() {
+            return Err(Instead::Answer(response));
+        }
+        let id = response.headers().get(SESSION).cloned();
+        let (_, mut messages) = Messages::of(response).await?;
+        let result = loop {
+            let message = messages.next().await.ok_or_else(|| refuses("it ended before its answer"))??;
+            match FromNode::read(&message) {
+                Some(FromNode::Response { is_error: false, .. }) => break message,
+                Some(FromNode::Response { .. }) => return Err(refuses(&String::from_utf8_lossy(&message)).into()),
+                Some(FromNode::Request { .. } | FromNode::Notification { .. }) | None => {}
+            }
+        };
+        let message = Object::of(&result).unwrap_or_default();
+        let result = message.object("result").unwrap_or_default();
+        let session = Session::begun(key, &asker.caller, id, &result);
+        let session = session.ok_or_else(|| refuses("its answer names no revision that is known"))?;
+        self.say(session.request(&asker.caller, Message::notification(Method::INITIALIZED, "{}"))).await;
+        Ok(session)
+    }
+
+    /// Lets the node tell as much as the client wants to hear.
+    async fn set_level(&self, session: &mut Session, asker: &Asker) {
+        let Some(level) = asker.introduction.log_level() else { return };
+        if session.log_level.as_deref() == Some(level) || !session.capabilities().has("logging") {
+            return;
+        }
+        let params = format!(r#"{{"level":{level}}}"#);
+        if self.ask(session, &asker.caller, Method::LOGGING_SET_LEVEL, &params).await {
+            session.log_level = Some(level.into());
+        }
+    }
+
+    /// Asks the node for something without a result, and says whether it granted it.
+    pub(super) async fn ask(&self, session: &mut Session, caller: &Caller, method: &str, params: &str) -> bool {
+        let id = session.next_id();
+        let request = session.request(caller, Message::request(&id, method, params));
+        let Ok(response) = self.upstream.send(request).await else { return false };
+        let Ok((_, mut messages)) = Messages::of(response).await else { return false };
+        while let Some(Ok(message)) = messages.next().await {
+            if let Some(FromNode::Response { is_error, .. }) = FromNode::read(&message) {
+                return !is_error;
+            }
+        }
+        false
+    }
+
+    /// Says what the node need not answer. If it cannot be told, the next thing that is asked shows it.
+    pub(super) async fn say(&self, request: McpRequest) {
+        if let Ok(Ok(response)) = timeout(LEISURE, self.upstream.send(request)).await {
+            // Read to its end, so that its connection serves the next one.
+            let _ = timeout(LEISURE, Messages::of(response)).await;
+        }
+    }
+
+    pub(super) async fn end(&self, session: &Session) {
+        if let Some(request) = session.end() {
+            self.say(request).await;
+        }
+    }
+
+    /// Ends sessions and calls that have waited too long for their clients, or all of them.
+    pub(crate) async fn sweep(&self, are_all_due: bool) {
+        let now = clock::now();
+        let (idle, lasts) = if are_all_due { (Duration::ZERO, Duration::ZERO) } else { (IDLE, rounds::LASTS) };
+        drop(self.shared.rounds.take_idle(now, lasts));
+        let due = self.shared.pool.take_idle(now, idle);
+        futures_util::future::join_all(due.iter().map(|session| self.end(session))).await;
+    }
+}
+
+/// The node's own message for a client whose request is answered without it.
+pub(super) fn told(asker: &Asker, result: &str) -> Bytes {
+    response(asker.id(), "result", result)
+}
+
+fn is_forgotten<B>(answered: &Result<Response<B>, UpstreamError>) -> bool {
+    match answered {
+        Ok(response) => matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST),
+        Err(UpstreamError::Refused(refusal)) => refusal.reason() == Reason::SessionNotFound,
+        Err(_) => false,
+    }
+}
+
+fn is_unsent(error: &UpstreamError) -> bool {
+    matches!(error, UpstreamError::Unavailable(_) | UpstreamError::Unsent { .. } | UpstreamError::Refused(_))
+}
+
+fn is_json<B>(response: &Response<B>) -> bool {
+    let content_type = response.headers().get(http::header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+}
+
+fn refuses(why: &str) -> UpstreamError {
+    let why: String = why.chars().take(200).collect();
+    UpstreamError::Unavailable(format!("the node opens no session: {why}"))
+}
+
+fn refused(refusal: Refusal) -> UpstreamError {
+    UpstreamError::Refused(Box::new(refusal))
+}
+
+fn refuse(reason: Reason, detail: &str) -> UpstreamError {
+    refused(Refusal::new(reason, detail))
+}
