@@ -207,7 +207,7 @@ impl Guard<'_> {
 
     /// Serves clients of both eras, where they may.
     fn serve_eras<U: NodeUpstream>(&mut self, upstream: &Upstream, node: impl Fn() -> U) -> Result<(), RunError> {
-        let eras = Eras::new(node(), from_config::era(upstream));
+        let eras = Eras::new(node(), from_config::era(upstream), from_config::sessions(self.config, upstream));
         self.server.add_service(background_service("eras", eras.sweeper()));
         self.serve(|| eras.by(node()))
     }

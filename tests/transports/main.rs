@@ -91,6 +91,12 @@ async fn each_step_reaches_a_node_over_streamable_http() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_step_reaches_a_node_that_only_speaks_2026_07_28() {
+    let (served, _node) = listening("--modern", Peer::url);
+    each_step(&served).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_step_reaches_a_node_over_the_sse_of_2024() {
     let (served, _node) = listening("--sse", |node| format!("sse+http://{}/sse", node.address()));
     each_step(&served).await;

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName};
 use mcp_guard::call::Method;
+use mcp_guard::middleware::header_value;
 use mcp_guard::middleware::headers::{METHOD, NAME, VERSION};
 use mcp_guard::revision::Revision;
 use mcp_guard::session::cancelled_id;
@@ -84,16 +85,15 @@ pub(super) fn read(message: &[u8], headers: &mut HeaderMap) -> Said {
 }
 
 fn put(headers: &mut HeaderMap, name: HeaderName, text: &str) {
-    let is_plain =
-        text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && text.trim() == text && !text.starts_with("=?");
-    let value = if is_plain { Cow::Borrowed(text) } else { Cow::Owned(mcp_guard::middleware::encode_header(text)) };
-    if let Ok(value) = HeaderValue::try_from(&*value) {
+    if let Some(value) = header_value(text) {
         headers.insert(name, value);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::HeaderValue;
+
     use super::*;
 
     fn said(message: &str) -> (Said, HeaderMap) {

@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Era {
-    /// Behind an `http` URL, what the node itself says when a client of the stateless revision comes; else `legacy`.
+    /// Behind an `http` URL, what the node itself says when a client comes whose revision it may not speak; else `legacy`.
     #[default]
     Auto,
     /// Only legacy ones: clients of the stateless revision are served in sessions that the guard keeps for them.
     Legacy,
+    /// Only the stateless one, behind an `http` URL: legacy clients are served in sessions of the guard's own.
+    Stateless,
     /// Nothing is translated: a client and a node that have no revision in common are told so.
     AsIs,
 }

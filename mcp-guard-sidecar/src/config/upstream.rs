@@ -149,6 +149,9 @@ pub enum InvalidUpstream {
     /// Nothing to be secure.
     #[error("tls is for a node that is called over TLS: write it beside an https, sse+https or wss URL")]
     TlsOfNothing,
+    /// Only Streamable HTTP has a stateless form that the guard speaks.
+    #[error("era: stateless is for a node behind an http URL: leave it out, or write legacy")]
+    StatelessConnection,
     /// Nothing to run.
     #[error("command names no program: write [PROGRAM, ARGUMENT, ...]")]
     NoProgram,
@@ -173,6 +176,9 @@ impl TryFrom<UpstreamSpec> for Upstream {
         let UpstreamSpec { era, profile, sessions, tls, connections, timeouts, health, .. } = spec;
         if tls.is_some() && !matches!(&target, Target::Url(url) if url.is_secure()) {
             return Err(InvalidUpstream::TlsOfNothing);
+        }
+        if era == Era::Stateless && !matches!(&target, Target::Url(NodeUrl::Http(_))) {
+            return Err(InvalidUpstream::StatelessConnection);
         }
         Ok(Self { target, era, profile, sessions, tls: tls.unwrap_or_default(), connections, timeouts, health })
     }

@@ -29,7 +29,7 @@ pub(super) fn check(headers: &HeaderMap, call: &Call) -> Result<(), Refusal> {
 
 fn agree(headers: &HeaderMap, name: &HeaderName, body: Option<&str>) -> Result<(), Refusal> {
     let value = single(headers, name)?.ok_or_else(|| missing(name))?;
-    let text = decode(value).ok_or_else(|| {
+    let text = header_text(value).ok_or_else(|| {
         Refusal::new(Reason::HeaderMismatch, format!("`{name}` is not valid")).with("header", name.as_str())
     })?;
     if Some(text.as_str()) == body {
@@ -43,13 +43,19 @@ fn missing(name: &HeaderName) -> Refusal {
     Refusal::new(Reason::HeaderMismatch, format!("`{name}` is missing")).with("header", name.as_str())
 }
 
-/// What a header is that says `text` which is not plain ASCII.
-pub fn encode_header(text: &str) -> String {
-    format!("=?base64?{}?=", STANDARD.encode(text))
+/// `text` as a header's value: `=?base64?…?=` where it is not plain ASCII. `None` if it is too long for one.
+#[must_use]
+pub fn header_value(text: &str) -> Option<HeaderValue> {
+    let is_plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    if is_plain && text.trim() == text && !text.starts_with("=?") {
+        return HeaderValue::try_from(text).ok();
+    }
+    HeaderValue::try_from(format!("=?base64?{}?=", STANDARD.encode(text))).ok()
 }
 
-/// The text of a header, which is `=?base64?…?=` where it is not plain ASCII.
-fn decode(value: &HeaderValue) -> Option<String> {
+/// The text of a header, which is `=?base64?…?=` where it is not plain ASCII; `None` if it is neither.
+#[must_use]
+pub fn header_text(value: &HeaderValue) -> Option<String> {
     let text = value.to_str().ok()?.trim();
     match text.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok(),
@@ -87,6 +93,13 @@ mod tests {
             reason(&[VERSIONED, ("mcp-method", "tools/call"), ("mcp-name", "=?base64?!?=")], &call()),
             Some(Reason::HeaderMismatch)
         );
+    }
+
+    #[test]
+    fn what_is_said_in_a_header_is_read_again() {
+        for text in ["add", "grüße", " padded ", "=?base64?YQ==?=", "a\nb", ""] {
+            assert_eq!(header_text(&header_value(text).unwrap()).as_deref(), Some(text));
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod sizes_tests;
 mod sse;
 mod upstream;
 
-pub use agreement::encode_header;
+pub use agreement::{header_text, header_value};
 pub use answer::Answer;
 pub use body::{BodyError, GuardBody};
 pub use deadline::Deadline;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::stream::Stream;
 use http::header::{self, HeaderValue};
+use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,9 +16,9 @@ use mcp_guard::middleware::headers::{EVENT_STREAM, is_event_stream};
 use mcp_guard::middleware::{EventSplitter, UpstreamError};
 
 use crate::event::event;
-use crate::upstream::sessions::MESSAGE_BYTES_MAX;
+use crate::upstream::sessions::{MESSAGE_BYTES_MAX, SessionBody};
 
-type BoxError = Box<dyn StdError + Send + Sync>;
+pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The messages of a node's answer.
 pub(super) struct Messages<B> {
@@ -40,6 +41,11 @@ where
         let body = body.map_err(|error| UpstreamError::Failed(error.to_string()))?.to_bytes();
         let ready = Some(body).filter(|body| !body.is_empty()).into_iter().collect();
         Ok((head.status, Self { ready, rest: None }))
+    }
+
+    /// Whether there is one, or may be.
+    pub(super) fn has_message(&self) -> bool {
+        !self.ready.is_empty() || self.rest.is_some()
     }
 
     /// Gives one back, which comes again next.
@@ -76,6 +82,7 @@ pub struct EraBody<B>(Inner<B>);
 
 enum Inner<B> {
     Node(B),
+    Session(SessionBody),
     Whole(Full<Bytes>),
     Events(Told),
 }
@@ -86,12 +93,23 @@ impl<B> EraBody<B> {
         response.map(|body| Self(Inner::Node(body)))
     }
 
+    /// What a session of the guard's own says does too.
+    pub(super) fn session(response: Response<SessionBody>) -> Response<Self> {
+        response.map(|body| Self(Inner::Session(body)))
+    }
+
     /// One message.
     pub(super) fn json(status: StatusCode, message: Bytes) -> Response<Self> {
         let mut response =
             Self::with_type(Inner::Whole(Full::new(message)), HeaderValue::from_static("application/json"));
         *response.status_mut() = status;
         response
+    }
+
+    /// A message with the head of the node's own answer.
+    pub(super) fn with_head(mut head: Parts, message: Bytes) -> Response<Self> {
+        head.headers.remove(header::CONTENT_LENGTH);
+        Response::from_parts(head, Self(Inner::Whole(Full::new(message))))
     }
 
     /// No message.
@@ -131,6 +149,7 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
             Inner::Node(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Inner::Session(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Inner::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Inner::Events(told) => {
                 let told = ready!(told.as_mut().poll_next(cx));
@@ -142,6 +161,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Node(body) => body.is_end_stream(),
+            Inner::Session(body) => body.is_end_stream(),
             Inner::Whole(body) => body.is_end_stream(),
             Inner::Events(_) => false,
         }
@@ -150,6 +170,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Inner::Node(body) => body.size_hint(),
+            Inner::Session(body) => body.size_hint(),
             Inner::Whole(body) => body.size_hint(),
             Inner::Events(_) => SizeHint::default(),
         }

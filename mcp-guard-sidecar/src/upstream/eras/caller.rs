@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use mcp_guard::call::{Call, Kind};
+use mcp_guard::call::{Call, Kind, Method};
 use mcp_guard::middleware::McpRequest;
 use mcp_guard::middleware::headers::{EVENT_STREAM, LAST_EVENT_ID, SESSION, VERSION};
 use mcp_guard::revision::Revision;
@@ -48,6 +49,12 @@ impl Caller {
             deadline: request.deadline,
             stream_deadline: request.stream_deadline,
         }
+    }
+
+    /// By the head of a request alone, where nothing has to be over at some time.
+    pub(super) fn by(head: &Arc<Parts>) -> Self {
+        let call = Call::new(Kind::Request, Method::NONE, Revision::WHEN_ABSENT);
+        Self::of(&McpRequest::new(Arc::clone(head), Bytes::new(), Arc::new(call)))
     }
 
     pub(super) fn identity(&self) -> Identity {

@@ -32,16 +32,33 @@ impl Detected {
         upstream: &U,
         request: &McpRequest,
     ) -> Result<bool, UpstreamError> {
+        Ok(self.find_out(upstream, request).await?.unwrap_or(true))
+    }
+
+    /// Whether it speaks nothing else, as far as can be told where it has refused `request`, an `initialize`.
+    pub(super) async fn is_stateless_only<U: NodeUpstream>(
+        &self,
+        upstream: &U,
+        request: &McpRequest,
+    ) -> Result<bool, UpstreamError> {
+        Ok(self.find_out(upstream, request).await?.unwrap_or(false))
+    }
+
+    async fn find_out<U: NodeUpstream>(
+        &self,
+        upstream: &U,
+        request: &McpRequest,
+    ) -> Result<Option<bool>, UpstreamError> {
         let now = clock::now();
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((is_stateless, until)) = known
             && now < until
         {
-            return Ok(is_stateless);
+            return Ok(Some(is_stateless));
         }
-        let Some(is_stateless) = ask(upstream, request).await? else { return Ok(true) };
+        let Some(is_stateless) = ask(upstream, request).await? else { return Ok(None) };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((is_stateless, now + BELIEVED));
-        Ok(is_stateless)
+        Ok(Some(is_stateless))
     }
 }
 
@@ -51,10 +68,17 @@ impl fmt::Debug for Detected {
     }
 }
 
+/// What a client that has none of it says of itself.
+const META: &str = concat!(
+    r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
+    r#""io.modelcontextprotocol/clientCapabilities":{}}"#
+);
+
 /// Asks in the name of whoever sent `request`.
 async fn ask<U: NodeUpstream>(upstream: &U, request: &McpRequest) -> Result<Option<bool>, UpstreamError> {
     let params = request.call.params.clone().and_then(|range| request.body.get(range)).and_then(Object::of);
-    let meta = params.as_ref().and_then(|params| params.get("_meta")).unwrap_or("{}");
+    let meta = params.as_ref().filter(|_| request.call.revision.is_stateless()).and_then(|params| params.get("_meta"));
+    let meta = meta.unwrap_or(META);
     let message = Message::request("\"mcp-guard-0\"", Method::SERVER_DISCOVER, &format!(r#"{{"_meta":{meta}}}"#));
     let headers = HeaderMap::from_iter([(METHOD, HeaderValue::from_static(Method::SERVER_DISCOVER))]);
     let asked = Caller::of(request).request(message, Revision::V2026_07_28, headers);

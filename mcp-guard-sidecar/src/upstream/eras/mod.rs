@@ -5,8 +5,10 @@ mod caller;
 mod detect;
 mod message;
 mod object;
+mod params;
 mod service;
 mod to_legacy;
+mod to_modern;
 
 use bytes::Bytes;
 use http_body::Body;

@@ -2,66 +2,65 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::Either;
-use http::Response;
+use http::{Response, StatusCode};
+use mcp_guard::call::Method;
 use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
 use super::answer::EraBody;
 use super::detect::Detected;
-use super::{NodeUpstream, to_legacy};
+use super::{NodeUpstream, to_legacy, to_modern};
 use crate::config::Era;
+use crate::upstream::sessions::{SessionNode, SessionOptions};
 
 /// A node, for clients of both eras.
 pub struct Eras<U: NodeUpstream> {
     upstream: U,
     legacy: to_legacy::Node<U>,
+    modern: SessionNode,
+    /// Whether a legacy client was ever served by a stateless node.
+    has_modern: Arc<AtomicBool>,
     era: Era,
     detected: Detected,
 }
 
 impl<U: NodeUpstream> Eras<U> {
-    /// The node behind `upstream`, which speaks as `era` says.
-    pub fn new(upstream: U, era: Era) -> Self {
-        let legacy = to_legacy::Node::new(upstream.clone(), Arc::default());
-        Self { upstream, legacy, era, detected: Detected::default() }
+    /// The node behind `upstream`, which speaks as `era` says; `sessions` are those of legacy clients with a stateless node.
+    pub fn new(upstream: U, era: Era, sessions: SessionOptions) -> Self {
+        Self {
+            legacy: to_legacy::Node::new(upstream.clone(), Arc::default()),
+            modern: SessionNode::new(to_modern::Stateless::new(upstream.clone()), sessions),
+            upstream,
+            has_modern: Arc::default(),
+            era,
+            detected: Detected::default(),
+        }
     }
 
     /// The same node by connections of its own, for another runtime.
     #[must_use]
     pub fn by(&self, upstream: U) -> Self {
-        let legacy = self.legacy.by(upstream.clone());
-        Self { upstream, legacy, era: self.era, detected: self.detected.clone() }
+        Self {
+            legacy: self.legacy.by(upstream.clone()),
+            modern: self.modern.clone(),
+            upstream,
+            has_modern: Arc::clone(&self.has_modern),
+            era: self.era,
+            detected: self.detected.clone(),
+        }
     }
 
     /// What ends the sessions that wait too long.
     pub fn sweeper(&self) -> Sweeper<U> {
-        Sweeper(self.legacy.clone())
+        Sweeper { legacy: self.legacy.clone(), modern: self.modern.clone() }
     }
-}
 
-impl<U: NodeUpstream> fmt::Debug for Eras<U> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Eras").field("era", &self.era).finish_non_exhaustive()
-    }
-}
-
-impl<U: NodeUpstream> Upstream for Eras<U> {
-    type Body = EraBody<U::Body>;
-
-    fn send(&self, request: McpRequest) -> impl Future<Output = Reply<U>> + Send {
-        if request.call.revision.is_stateless() && self.era != Era::AsIs {
-            return Either::Right(Box::pin(self.stateless(request)));
-        }
-        Either::Left(self.as_it_is(request))
-    }
-}
-
-impl<U: NodeUpstream> Eras<U> {
     fn as_it_is(&self, request: McpRequest) -> impl Future<Output = Reply<U>> + Send {
         self.upstream.send(request).map(|answered| answered.map(EraBody::node))
     }
@@ -71,16 +70,78 @@ impl<U: NodeUpstream> Eras<U> {
         let is_legacy = match self.era {
             Era::Auto => !self.detected.is_stateless(&self.upstream, &request).await?,
             Era::Legacy => true,
-            Era::AsIs => false,
+            Era::Stateless | Era::AsIs => false,
         };
         if is_legacy { self.legacy.serve(request).await } else { self.as_it_is(request).await }
+    }
+
+    /// Sends a message of a legacy client to a node that may turn out to be stateless.
+    async fn legacy(&self, request: McpRequest) -> Reply<U> {
+        if self.era == Era::Auto {
+            if !request.call.method.is(Method::INITIALIZE) {
+                if self.modern.has(&request.call) {
+                    return self.in_session(request).await;
+                }
+                let answered = self.upstream.send(request.clone()).await?;
+                // A stateless node does not know what to make of a session that was the guard's: it is not there any more.
+                let is_unknown = request.call.session.is_some() && answered.status() == StatusCode::BAD_REQUEST;
+                return if is_unknown { self.in_session(request).await } else { Ok(EraBody::node(answered)) };
+            }
+            let answered = self.upstream.send(request.clone()).await?;
+            if !answered.status().is_client_error()
+                || !self.detected.is_stateless_only(&self.upstream, &request).await?
+            {
+                return Ok(EraBody::node(answered));
+            }
+            self.has_modern.store(true, Ordering::Relaxed);
+        }
+        self.in_session(request).await
+    }
+
+    /// Sends a message in a session of the guard's own, which the node knows nothing of.
+    async fn in_session(&self, request: McpRequest) -> Reply<U> {
+        Upstream::send(&self.modern, request).await.map(EraBody::session)
+    }
+
+    /// Whether a message of a legacy client may concern a stateless node.
+    fn may_be_modern(&self, request: &McpRequest) -> bool {
+        match self.era {
+            Era::Legacy | Era::AsIs => false,
+            Era::Stateless => true,
+            // Most nodes are none, so that most messages cost no more than this.
+            Era::Auto => request.call.method.is(Method::INITIALIZE) || self.has_modern.load(Ordering::Relaxed),
+        }
     }
 }
 
 type Reply<U> = Result<Response<EraBody<<U as Upstream>::Body>>, UpstreamError>;
 
+impl<U: NodeUpstream> Upstream for Eras<U> {
+    type Body = EraBody<U::Body>;
+
+    fn send(&self, request: McpRequest) -> impl Future<Output = Reply<U>> + Send {
+        if request.call.revision.is_stateless() {
+            if self.era != Era::AsIs {
+                return Either::Right(self.stateless(request).boxed());
+            }
+        } else if self.may_be_modern(&request) {
+            return Either::Right(self.legacy(request).boxed());
+        }
+        Either::Left(self.as_it_is(request))
+    }
+}
+
+impl<U: NodeUpstream> fmt::Debug for Eras<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Eras").field("era", &self.era).finish_non_exhaustive()
+    }
+}
+
 /// Ends what clients have left behind.
-pub struct Sweeper<U: NodeUpstream>(to_legacy::Node<U>);
+pub struct Sweeper<U: NodeUpstream> {
+    legacy: to_legacy::Node<U>,
+    modern: SessionNode,
+}
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -89,8 +150,11 @@ impl<U: NodeUpstream> BackgroundService for Sweeper<U> {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(INTERVAL) => self.0.sweep(false).await,
-                _ = shutdown.changed() => return self.0.sweep(true).await,
+                () = tokio::time::sleep(INTERVAL) => self.legacy.sweep(false).await,
+                _ = shutdown.changed() => {
+                    tokio::join!(self.legacy.sweep(true), self.modern.shutdown());
+                    return;
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use mcp_guard::session::FromNode;
 use tokio::sync::{mpsc, watch};
 
@@ -59,6 +60,11 @@ impl Connection {
     /// What the log calls its session.
     pub(crate) fn hint(&self) -> String {
         self.session.hint()
+    }
+
+    /// The head of the client's last request, where the link wants to know.
+    pub(crate) fn head(&self) -> Option<Arc<Parts>> {
+        self.session.head()
     }
 
     /// Takes a message of the node.

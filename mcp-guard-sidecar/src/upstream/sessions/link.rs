@@ -21,6 +21,11 @@ pub(crate) trait Link: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`UpstreamError::Unavailable`] if there can be no connection.
     async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError>;
+
+    /// Whether it wants to know by what requests the messages came: [`Connection::head`].
+    fn wants_heads(&self) -> bool {
+        false
+    }
 }
 
 /// Runs until the connection has ended and nothing of it is left.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use http::request::Parts;
 use mcp_guard::call::Call;
 use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::refusal::{Reason, Refusal};
@@ -27,9 +28,10 @@ pub(super) async fn open(
     call: &Call,
     id: &str,
     line: Bytes,
+    head: Option<Arc<Parts>>,
 ) -> Result<Response<SessionBody>, UpstreamError> {
     let place = take_place(inner)?;
-    let opening = start(inner, place, call.subject.clone()).await.inspect_err(|_| inner.note(Health::Failing))?;
+    let opening = start(inner, place, call.subject.clone(), head).await.inspect_err(|_| inner.note(Health::Failing))?;
     let limit = inner.options.start_timeout;
     let asking = Asking { id, progress_token: None, is_carrier: false };
     let answered = opening.session.ask_first(&opening.handle, asking, line.clone(), limit).await;
@@ -85,9 +87,13 @@ pub(super) async fn start(
     inner: &Arc<Inner>,
     place: OwnedSemaphorePermit,
     subject: Option<Box<str>>,
+    head: Option<Arc<Parts>>,
 ) -> Result<Opening, UpstreamError> {
     let id = random::id().map_err(|error| UpstreamError::Unavailable(format!("no session id: {error}")))?;
     let session = Session::new(id, inner.options.profile, subject);
+    if let Some(head) = &head {
+        session.note_head(head);
+    }
     let (connection, lines) = Connection::new(&session, 0);
     let opening = Opening { session: Arc::clone(&session), handle: connection.handle().clone(), is_kept: false };
     let keeper = connect(inner, &connection, lines).await?;

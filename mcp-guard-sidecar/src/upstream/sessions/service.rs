@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use mcp_guard::call::{Call, Kind, Method};
@@ -74,14 +75,18 @@ impl Inner {
         let _ = self.is_ending.subscribe().wait_for(|is_ending| *is_ending).await;
     }
 
-    fn find(&self, call: &Call) -> Result<Arc<Session>, UpstreamError> {
-        let Some(id) = call.session.as_deref() else {
+    fn find(&self, incoming: &Incoming<'_>) -> Result<Arc<Session>, UpstreamError> {
+        let Some(id) = incoming.call.session.as_deref() else {
             return Err(refuse(Reason::InvalidRequest, "`Mcp-Session-Id` missing"));
         };
-        SessionId::parse(id)
+        let session = SessionId::parse(id)
             .and_then(|id| self.registry.find(id))
-            .filter(|session| session.is_of(call))
-            .ok_or_else(gone)
+            .filter(|session| session.is_of(incoming.call))
+            .ok_or_else(gone)?;
+        if let Some(head) = &incoming.head {
+            session.note_head(head);
+        }
+        Ok(session)
     }
 }
 
@@ -110,6 +115,11 @@ impl SessionNode {
         let all = u32::try_from(self.inner.options.sessions_max.get()).unwrap_or(u32::MAX);
         // Those that are still beginning give their places back too. The semaphore is never closed.
         let _ = self.inner.places.acquire_many(all).await;
+    }
+
+    /// Whether the session that a call names is one of this node's.
+    pub(crate) fn has(&self, call: &Call) -> bool {
+        call.session.as_deref().and_then(SessionId::parse).is_some_and(|id| self.inner.registry.find(id).is_some())
     }
 
     /// How many sessions there are.
@@ -171,7 +181,8 @@ impl Service<Request<Full<Bytes>>> for SessionNode {
             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             let accepts_events = answer::accepts_events(&head.headers);
             let limit = patience(&head.extensions, inner.options.first_byte);
-            dispatch(&inner, Incoming { call: &call, body, accepts_events, limit }).await
+            let head = inner.link.wants_heads().then(|| Arc::new(head));
+            dispatch(&inner, Incoming { call: &call, body, accepts_events, limit, head }).await
         })
     }
 }
@@ -183,6 +194,8 @@ struct Incoming<'a> {
     accepts_events: bool,
     /// How long the node may take.
     limit: Duration,
+    /// What the request says of itself, where the link wants to know.
+    head: Option<Arc<Parts>>,
 }
 
 async fn dispatch(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Reply {
@@ -195,9 +208,9 @@ async fn dispatch(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Reply {
         Kind::Request => ask(inner, incoming).await,
         Kind::Notification => notify(inner, incoming).await,
         Kind::Response => respond(inner, incoming).await,
-        Kind::Listen => Listening::new(inner.find(call)?).map(|l| answer::events(SessionBody::listen(l))),
+        Kind::Listen => Listening::new(inner.find(&incoming)?).map(|l| answer::events(SessionBody::listen(l))),
         Kind::End => {
-            let session = inner.find(call)?;
+            let session = inner.find(&incoming)?;
             inner.registry.remove(session.id());
             session.end();
             Ok(answer::empty(StatusCode::NO_CONTENT))
@@ -228,12 +241,12 @@ async fn initialize(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Reply {
         return Err(refuse(Reason::InvalidRequest, "the session is initialized already"));
     }
     let line = line(inner, incoming.body)?;
-    open(inner, incoming.call, id(incoming.call)?, line).await
+    open(inner, incoming.call, id(incoming.call)?, line, incoming.head).await
 }
 
 async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
-    let Incoming { call, body, accepts_events, limit } = incoming;
-    let session = inner.find(call)?;
+    let session = inner.find(&incoming)?;
+    let Incoming { call, body, accepts_events, limit, .. } = incoming;
     let line = line(inner, body.clone())?;
     let id = id(call)?;
     // What comes before the answer comes as a stream, which not every client takes, and of which the guard itself reads
@@ -267,8 +280,8 @@ fn remember(session: &Session, call: &Call, body: &[u8], sent: &Bytes, answer: &
 }
 
 async fn notify(inner: &Inner, incoming: Incoming<'_>) -> Reply {
+    let session = inner.find(&incoming)?;
     let Incoming { call, body, limit, .. } = incoming;
-    let session = inner.find(call)?;
     session.tell(line(inner, body.clone())?, limit).await?;
     if call.method.is(Method::CANCELLED)
         && let Some(id) = params(call, &body).and_then(cancelled_id)
@@ -279,7 +292,7 @@ async fn notify(inner: &Inner, incoming: Incoming<'_>) -> Reply {
 }
 
 async fn respond(inner: &Inner, incoming: Incoming<'_>) -> Reply {
-    let session = inner.find(incoming.call)?;
+    let session = inner.find(&incoming)?;
     let line = line(inner, incoming.body)?;
     let id = id(incoming.call)?;
     if !session.converse(|conversation| conversation.take_asked(id)) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use mcp_guard::call::Call;
 use mcp_guard::middleware::UpstreamError;
 use mcp_guard::refusal::{Reason, Refusal};
@@ -30,6 +31,8 @@ pub(crate) struct Session {
     standing: watch::Sender<Standing>,
     /// Whether a request of the client's was answered since that was asked last.
     has_answered: AtomicBool,
+    /// What the client's last request said of itself, where that matters.
+    head: Mutex<Option<Arc<Parts>>>,
 }
 
 /// Whether messages can reach a node.
@@ -73,6 +76,7 @@ impl Session {
             orphans: Mutex::default(),
             standing: watch::Sender::new(Standing::Detached),
             has_answered: AtomicBool::new(false),
+            head: Mutex::default(),
         })
     }
 
@@ -150,6 +154,14 @@ impl Session {
     /// Whether a request of the client's was answered since this was asked last.
     pub(super) fn has_answered_since(&self) -> bool {
         self.has_answered.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn head(&self) -> Option<Arc<Parts>> {
+        lock(&self.head).clone()
+    }
+
+    pub(super) fn note_head(&self, head: &Arc<Parts>) {
+        *lock(&self.head) = Some(Arc::clone(head));
     }
 
     /// What another node would have to be told.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use http::{Response, StatusCode};
-use mcp_guard::call::Call;
+use mcp_guard::call::{Call, Method};
 use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::reply::same_id;
 use mcp_guard::session::{FromNode, one_line};
@@ -114,14 +114,10 @@ impl<U: NodeUpstream> Flight<U> {
 
     /// What `message` is to the client; `None` if that is nothing.
     async fn take(&mut self, message: Bytes, asker: &Asker) -> Option<Step> {
-        match FromNode::read(&message)? {
-            FromNode::Response { id, .. } if same_id(id, &self.id) => {
-                let mut lease = self.lease.take()?;
-                lease.settled();
-                let answer = result::answer(&message, asker.id(), &asker.call.method, lease.server());
-                lease.give_back();
-                answer.map(|(status, answer)| Step::Answer(status, answer))
-            }
+        // An error without an id is the answer too: there is one call in the session.
+        let Some(read) = FromNode::read(&message) else { return self.finish(&message, asker) };
+        match read {
+            FromNode::Response { id, .. } if same_id(id, &self.id) => self.finish(&message, asker),
             FromNode::Response { .. } => None,
             FromNode::Notification { method, .. } => {
                 let is_wanted = match method {
@@ -145,6 +141,20 @@ impl<U: NodeUpstream> Flight<U> {
                 None
             }
         }
+    }
+
+    fn finish(&mut self, message: &[u8], asker: &Asker) -> Option<Step> {
+        let server = self.lease.as_ref()?.server();
+        if asker.call.method.is(Method::TOOLS_LIST)
+            && let Some(result) = Object::of(message).as_ref().and_then(|message| message.get("result"))
+        {
+            self.node.shared.tools.learn(result);
+        }
+        let (status, answer) = result::answer(message, asker.id(), &asker.call.method, server)?;
+        let mut lease = self.lease.take()?;
+        lease.settled();
+        lease.give_back();
+        Some(Step::Answer(status, answer))
     }
 
     /// Says something to the node that it need not answer.

@@ -2,7 +2,7 @@
 //!
 //! | the client's                    | becomes                                                     | rule in     |
 //! |---------------------------------|-------------------------------------------------------------|-------------|
-//! | any request                     | the same in a session of the client's own, without what the revision says in `_meta`, `requestState`, `inputResponses`; the `Mcp-*` headers, checked before, are left out | `request`, `session` |
+//! | any request                     | the same in a session of the client's own, without what the revision says in `_meta`, `requestState`, `inputResponses`; the `Mcp-*` headers are left out, which the guard has compared with the body before, and `Mcp-Param-*` here | `request`, `session`, `params` |
 //! | capabilities, name, log level in `_meta` | those of `initialize`, and `logging/setLevel`      | `request`   |
 //! | `server/discover`               | the answer that `initialize` got                            | `discover`  |
 //! | `subscriptions/listen`          | the session's stream (GET), and a `resources/subscribe` for each resource | `listen` |
@@ -31,3 +31,6 @@ mod rounds;
 mod session;
 
 pub(crate) use node::Node;
+
+#[cfg(test)]
+mod tests;

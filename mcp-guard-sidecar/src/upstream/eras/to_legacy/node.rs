@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use http_body::Body;
 use mcp_guard::call::{Kind, Method};
 use mcp_guard::middleware::headers::SESSION;
 use mcp_guard::middleware::{McpRequest, UpstreamError, clock};
@@ -18,12 +19,13 @@ use super::listeners::Listeners;
 use super::request::{self, Introduction};
 use super::rounds::{self, Rounds};
 use super::session::{IDLE, Key, NEWEST, Pool, Session};
-use super::{discover, listen};
+use super::{discover, listen, result};
 use crate::upstream::eras::NodeUpstream;
-use crate::upstream::eras::answer::{EraBody, Messages};
+use crate::upstream::eras::answer::{BoxError, EraBody, Messages};
 use crate::upstream::eras::caller::Caller;
 use crate::upstream::eras::message::{Message, response};
 use crate::upstream::eras::object::Object;
+use crate::upstream::eras::params::Tools;
 
 /// A legacy node. Clones are the same node.
 pub(crate) struct Node<U: NodeUpstream> {
@@ -36,11 +38,17 @@ pub(crate) struct Shared<U: NodeUpstream> {
     pub(super) pool: Pool,
     pub(super) rounds: Rounds<U>,
     pub(super) listeners: Listeners,
+    pub(super) tools: Tools,
 }
 
 impl<U: NodeUpstream> Default for Shared<U> {
     fn default() -> Self {
-        Self { pool: Pool::default(), rounds: Rounds::default(), listeners: Listeners::default() }
+        Self {
+            pool: Pool::default(),
+            rounds: Rounds::default(),
+            listeners: Listeners::default(),
+            tools: Tools::default(),
+        }
     }
 }
 
@@ -104,7 +112,11 @@ impl<U: NodeUpstream> Node<U> {
             let responses = params.object("inputResponses").unwrap_or_default();
             return Flight::go_on(round, &responses, asker).await;
         } else {
-            self.call(asker, &request::params(params)).await
+            let params = request::params(params);
+            if method.is(Method::TOOLS_CALL) {
+                self.shared.tools.check(&request.head.headers, &params).map_err(refused)?;
+            }
+            self.call(asker, &params).await
         };
         match answered {
             Ok(response) => Ok(response),
@@ -138,9 +150,9 @@ impl<U: NodeUpstream> Node<U> {
                     return Err(error.into());
                 }
             };
-            if !response.status().is_success() && !is_json(&response) {
+            if !response.status().is_success() {
                 lease.settled();
-                return Err(Instead::Answer(response));
+                return Ok(turned_down(response, &asker, lease.server()).await?);
             }
             let (_, messages) = Messages::of(response).await?;
             return Ok(Flight::new(self.clone(), lease, id, messages).respond(asker).await?);
@@ -259,9 +271,20 @@ fn is_unsent(error: &UpstreamError) -> bool {
     matches!(error, UpstreamError::Unavailable(_) | UpstreamError::Unsent { .. } | UpstreamError::Refused(_))
 }
 
-fn is_json<B>(response: &Response<B>) -> bool {
-    let content_type = response.headers().get(http::header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+/// A status that is no success stays, with all that its head says; an error in the body gets the id of the client's request.
+async fn turned_down<B>(
+    response: Response<B>,
+    asker: &Asker,
+    server: &str,
+) -> Result<Response<EraBody<B>>, UpstreamError>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let (head, body) = response.into_parts();
+    let (_, mut messages) = Messages::of(Response::new(body)).await?;
+    let body = messages.next().await.transpose()?.unwrap_or_default();
+    let error = result::answer(&body, asker.id(), &asker.call.method, server).map(|(_, error)| error);
+    Ok(EraBody::with_head(head, error.unwrap_or(body)))
 }
 
 fn refuses(why: &str) -> UpstreamError {

@@ -1,0 +1,240 @@
+//! A legacy client: what the guard keeps for it, and what becomes of its messages.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::future::{AbortHandle, Abortable, BoxFuture, FutureExt, join_all};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use mcp_guard::call::Method;
+use mcp_guard::session::{FromNode, cancelled_id};
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::{oneshot, watch};
+
+use super::call::failure;
+use super::request::Introduction;
+use crate::upstream::eras::NodeUpstream;
+use crate::upstream::eras::caller::Caller;
+use crate::upstream::eras::message::{Message, response};
+use crate::upstream::eras::object::{Object, quote};
+use crate::upstream::eras::params::Tools;
+use crate::upstream::sessions::{Connection, Inlet};
+
+/// Most resources that a client is told of; what is beyond is refused.
+const SUBSCRIPTIONS_MAX: usize = 256;
+
+/// A legacy client of a stateless node.
+pub(super) struct Client<U> {
+    pub(super) upstream: U,
+    pub(super) tools: Arc<Tools>,
+    connection: Arc<Connection>,
+    state: Mutex<State>,
+    /// What it wants to be told of; whoever listens for it learns of changes.
+    wanted: watch::Sender<Wanted>,
+}
+
+#[derive(Default)]
+struct State {
+    introduction: Introduction,
+    asked: HashMap<Box<str>, oneshot::Sender<Result<String, String>>>,
+    questions: u64,
+}
+
+/// What a client wants to be told of.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) has_begun: bool,
+    pub(super) capabilities: Box<str>,
+    pub(super) resources: BTreeSet<String>,
+}
+
+/// A message of a client's.
+struct Said<'a> {
+    id: Option<&'a str>,
+    method: String,
+    params: &'a str,
+}
+
+impl<U: NodeUpstream> Client<U> {
+    pub(super) fn new(upstream: U, tools: Arc<Tools>, connection: Arc<Connection>) -> Self {
+        Self { upstream, tools, connection, state: Mutex::default(), wanted: watch::Sender::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn introduction(&self) -> Introduction {
+        self.state().introduction.clone()
+    }
+
+    pub(super) fn note_capabilities(&self, capabilities: &str) {
+        self.wanted.send_modify(|wanted| wanted.capabilities = capabilities.into());
+    }
+
+    pub(super) fn wanted(&self) -> watch::Receiver<Wanted> {
+        self.wanted.subscribe()
+    }
+
+    /// For whom the guard speaks, by the client's last request.
+    pub(super) fn caller(&self) -> Option<Caller> {
+        self.connection.head().map(|head| Caller::by(&head))
+    }
+
+    /// Tells the client something.
+    pub(super) fn tell(&self, message: Bytes) {
+        Inlet::new(&self.connection).take(message);
+    }
+
+    /// Serves `lines` until the connection ends.
+    pub(super) async fn serve(self, mut lines: Receiver<Bytes>) {
+        {
+            let mut calls = FuturesUnordered::<Abortable<BoxFuture<'_, Box<str>>>>::new();
+            let mut by_id = HashMap::<Box<str>, AbortHandle>::new();
+            let mut listening = std::pin::pin!(self.listen());
+            loop {
+                let line = tokio::select! {
+                    line = lines.recv() => line,
+                    Some(ended) = calls.next() => {
+                        if let Ok(id) = ended {
+                            by_id.remove(&id);
+                        }
+                        continue;
+                    }
+                    () = &mut listening => continue,
+                    () = self.connection.ended() => break,
+                };
+                let Some(line) = line else { break };
+                let text = std::str::from_utf8(&line).unwrap_or_default();
+                let Some(message) = Object::read(text) else { continue };
+                let Some(method) = message.string("method") else {
+                    self.take_answer(&message);
+                    continue;
+                };
+                let params = message.get("params").unwrap_or("{}");
+                let said = Said { id: message.get("id"), method, params };
+                let Some(id) = said.id.map(Box::<str>::from) else {
+                    if let Some(handle) = self.take_notification(&said).and_then(|id| by_id.remove(&id)) {
+                        handle.abort();
+                    }
+                    continue;
+                };
+                let (handle, registration) = AbortHandle::new_pair();
+                by_id.insert(id.clone(), handle);
+                let (method, params) = (said.method, params.to_owned());
+                let call = async {
+                    let (id, method, params) = (id, method, params);
+                    let answer = self.answer(&id, &method, &params).await;
+                    self.tell(answer);
+                    id
+                };
+                calls.push(Abortable::new(call.boxed(), registration));
+            }
+        }
+        self.connection.end();
+    }
+
+    async fn answer(&self, id: &str, method: &str, params: &str) -> Bytes {
+        let read = Object::read(params).unwrap_or_default();
+        let granted = || response(id, "result", "{}");
+        match method {
+            Method::INITIALIZE => {
+                self.state().introduction = Introduction::of(&read);
+                self.begin(id, &read).await
+            }
+            Method::PING => granted(),
+            Method::LOGGING_SET_LEVEL => {
+                if let Some(level) = read.string("level") {
+                    self.state().introduction.log_level = quote(&level).into();
+                }
+                granted()
+            }
+            Method::RESOURCES_SUBSCRIBE => {
+                let uri = read.string("uri").unwrap_or_default();
+                let has_place = self.wanted.send_if_modified(|wanted| {
+                    let has_place = wanted.resources.len() < SUBSCRIPTIONS_MAX;
+                    has_place && wanted.resources.insert(uri.clone())
+                }) || self.wanted.borrow().resources.contains(&uri);
+                if has_place { granted() } else { response(id, "error", &failure("too many subscriptions")) }
+            }
+            Method::RESOURCES_UNSUBSCRIBE => {
+                let uri = read.string("uri").unwrap_or_default();
+                self.wanted.send_if_modified(|wanted| wanted.resources.remove(&uri));
+                granted()
+            }
+            _ => self.call(id, method, params).await,
+        }
+    }
+
+    /// Takes a notification; gives the id of the request that it cancels.
+    fn take_notification(&self, said: &Said<'_>) -> Option<Box<str>> {
+        match &*said.method {
+            Method::INITIALIZED => {
+                self.wanted.send_modify(|wanted| wanted.has_begun = true);
+                None
+            }
+            Method::CANCELLED => cancelled_id(said.params).map(Box::from),
+            // The node has no way to be told.
+            _ => None,
+        }
+    }
+
+    /// Takes the client's answer to a question.
+    fn take_answer(&self, message: &Object<'_>) {
+        let asked = message.get("id").and_then(|id| self.state().asked.remove(id));
+        let Some(asked) = asked else { return };
+        let answer = match (message.get("result"), message.get("error")) {
+            (Some(result), _) => Ok(result.to_owned()),
+            (None, error) => Err(error.unwrap_or("{}").to_owned()),
+        };
+        // Whoever asked may be gone.
+        let _ = asked.send(answer);
+    }
+
+    /// Asks the client all of `requests`; the answers, or its first refusal, as JSON text.
+    pub(super) async fn ask_client(&self, requests: &Object<'_>) -> Result<String, String> {
+        let asked = requests.members().map(async |(key, request)| {
+            let request = Object::read(request).unwrap_or_default();
+            let method = request.string("method").unwrap_or_default();
+            let answer = self.question(&method, request.get("params").unwrap_or("{}")).await?;
+            Ok::<_, String>(format!("{}:{answer}", quote(key)))
+        });
+        let answers: Result<Vec<String>, String> = join_all(asked).await.into_iter().collect();
+        Ok(format!("{{{}}}", answers?.join(",")))
+    }
+
+    async fn question(&self, method: &str, params: &str) -> Result<String, String> {
+        let (answered, answer) = oneshot::channel();
+        let id: Box<str> = {
+            let mut state = self.state();
+            state.questions += 1;
+            let id: Box<str> = format!("\"mcp-guard-{}\"", state.questions).into();
+            state.asked.insert(id.clone(), answered);
+            id
+        };
+        // Forgotten if nobody waits any more.
+        let _asked = Asked { client: self, id: &id };
+        self.tell(Message::request(&id, method, params).body);
+        answer.await.unwrap_or_else(|_| Err(failure("the client's answer was lost")))
+    }
+}
+
+/// A question that is open.
+struct Asked<'a, U: NodeUpstream> {
+    client: &'a Client<U>,
+    id: &'a str,
+}
+
+impl<U: NodeUpstream> Drop for Asked<'_, U> {
+    fn drop(&mut self) {
+        self.client.state().asked.remove(self.id);
+    }
+}
+
+/// Whether a message of the node is for the client.
+pub(super) fn is_told(message: &[u8]) -> bool {
+    match FromNode::read(message) {
+        Some(FromNode::Notification { method, .. }) => method != r#""notifications/subscriptions/acknowledged""#,
+        Some(FromNode::Response { .. } | FromNode::Request { .. }) | None => false,
+    }
+}

@@ -1,0 +1,109 @@
+//! What a node says of its own accord, for a legacy client: one `subscriptions/listen` as long as the session lasts.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use mcp_guard::session::one_line;
+use tokio::time::sleep;
+
+use super::client::{Client, Wanted, is_told};
+use crate::upstream::eras::NodeUpstream;
+use crate::upstream::eras::object::{Object, quote};
+
+/// From the end of the node's stream to the next one.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// What marks messages of such a stream, of which legacy clients know nothing.
+const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
+impl<U: NodeUpstream> Client<U> {
+    /// Listens once the client has begun, for whatever it wants to be told of at the time; never ends.
+    pub(super) async fn listen(&self) {
+        let mut wanted = self.wanted();
+        loop {
+            let filter = filter(&wanted.borrow_and_update());
+            let heard = async {
+                match filter {
+                    None => std::future::pending().await,
+                    Some(filter) => self.hear(&filter).await,
+                }
+            };
+            tokio::select! {
+                () = heard => sleep(LISTEN_AGAIN).await,
+                // What it wants now is another stream.
+                changed = wanted.changed() => if changed.is_err() { return std::future::pending().await },
+            }
+        }
+    }
+
+    async fn hear(&self, filter: &str) {
+        let Some(mut messages) = self.subscribe(filter).await else { return };
+        while let Some(Ok(message)) = messages.next().await {
+            if is_told(&message) {
+                self.tell(unmarked(message));
+            }
+        }
+    }
+}
+
+/// What is asked for; `None` if that is nothing.
+fn filter(wanted: &Wanted) -> Option<String> {
+    if !wanted.has_begun {
+        return None;
+    }
+    let capabilities = Object::read(&wanted.capabilities).unwrap_or_default();
+    let mut filter = Object::default();
+    for (name, capability) in
+        [("toolsListChanged", "tools"), ("promptsListChanged", "prompts"), ("resourcesListChanged", "resources")]
+    {
+        let can = capabilities.object(capability).is_some_and(|able| able.get("listChanged") == Some("true"));
+        if can {
+            filter.set(name, "true");
+        }
+    }
+    if !wanted.resources.is_empty() {
+        let resources: Vec<String> = wanted.resources.iter().map(|uri| quote(uri)).collect();
+        filter.set("resourceSubscriptions", format!("[{}]", resources.join(",")));
+    }
+    (!filter.is_empty()).then(|| filter.to_string())
+}
+
+fn unmarked(message: Bytes) -> Bytes {
+    let Some(mut object) = Object::of(&message) else { return message };
+    let params = object.take("params");
+    let mut params = params.as_deref().and_then(Object::read).unwrap_or_default();
+    let meta = params.take("_meta");
+    let mut meta = meta.as_deref().and_then(Object::read).unwrap_or_default();
+    meta.take(SUBSCRIPTION);
+    if !meta.is_empty() {
+        let meta = meta.to_string();
+        params.set("_meta", meta);
+    }
+    if !params.is_empty() {
+        let params = params.to_string();
+        object.set("params", params);
+    }
+    one_line(object.to_string().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_node_can_tell_is_asked_for() {
+        let mut wanted =
+            Wanted { capabilities: r#"{"tools":{"listChanged":true},"prompts":{}}"#.into(), ..Wanted::default() };
+        assert_eq!(filter(&wanted), None);
+        wanted.has_begun = true;
+        wanted.resources.insert("a:b".into());
+        assert_eq!(filter(&wanted).as_deref(), Some(r#"{"toolsListChanged":true,"resourceSubscriptions":["a:b"]}"#));
+    }
+
+    #[test]
+    fn a_message_loses_its_mark() {
+        let marked =
+            r#"{"jsonrpc":"2.0","method":"m","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":7}}}"#;
+        assert_eq!(unmarked(marked.into()), r#"{"jsonrpc":"2.0","method":"m"}"#);
+    }
+}
