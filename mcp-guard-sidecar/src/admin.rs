@@ -18,7 +18,7 @@ use tower_governor::key_extractor::GlobalKeyExtractor;
 
 use crate::admin_door;
 use crate::drain::Drain;
-use crate::health::Health;
+use crate::health::Healths;
 use crate::memory::Memory;
 use crate::metrics_page::Page;
 
@@ -27,8 +27,8 @@ use crate::metrics_page::Page;
 pub struct Admin {
     /// Whether the guard drains.
     pub drain: Drain,
-    /// Whether the node is well.
-    pub health: Arc<Health>,
+    /// Whether the nodes are well.
+    pub health: Healths,
     /// Whether there is enough memory.
     pub memory: Arc<Memory>,
     /// Renders the metrics page.

@@ -1,6 +1,6 @@
 //! Whether the node is well: so many good or bad probes in a row turn the answer round.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::gauge;
 
@@ -70,9 +70,53 @@ impl Health {
     }
 }
 
+/// The health of all nodes of an upstream: it is well while one of them is.
+#[derive(Clone, Debug)]
+pub struct Healths(Arc<[Arc<Health>]>);
+
+impl Healths {
+    /// Those of these nodes.
+    pub fn new(nodes: impl IntoIterator<Item = Arc<Health>>) -> Self {
+        Self(nodes.into_iter().collect())
+    }
+
+    /// Each, in their order.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Health>> {
+        self.0.iter()
+    }
+
+    /// What is known now; of several nodes by name.
+    pub fn report(&self) -> Report {
+        let reports: Vec<(&str, Report)> = self.0.iter().map(|health| (&*health.node, health.report())).collect();
+        let why = match reports.as_slice() {
+            [(_, report)] => report.why.clone(),
+            several => {
+                let told: Vec<String> =
+                    several.iter().map(|(node, report)| format!("{node}: {}", report.why)).collect();
+                told.join("; ")
+            }
+        };
+        Report {
+            healthy: reports.iter().any(|(_, report)| report.healthy),
+            was_healthy: reports.iter().any(|(_, report)| report.was_healthy),
+            why,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_nodes_are_well_while_one_is() {
+        let healths = Healths::new(["a", "b"].map(|node| Arc::new(Health::new(node, 1, 1))));
+        assert!(!healths.report().healthy);
+        healths.0[1].probed(Ok(()));
+        assert!(healths.report().healthy && healths.report().was_healthy);
+        healths.0[1].probed(Err("refused".into()));
+        assert_eq!((healths.report().healthy, &*healths.report().why), (false, "a: not probed yet; b: refused"));
+    }
 
     #[test]
     fn so_many_bad_probes_in_a_row_turn_it_round_and_so_many_good_ones_back() {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 use mcp_guard::GuardLayer;
@@ -22,7 +23,7 @@ use crate::clients::Doors;
 use crate::config::{Config, NodeUrl, Target, Upstream, is_secure};
 use crate::connection::GuardApp;
 use crate::drain::Drain;
-use crate::health::Health;
+use crate::health::{Health, Healths};
 use crate::host::{self, Ending, Finish};
 use crate::memory::Memory;
 use crate::metrics_page::{self, AlreadyRecorded, Upkeep};
@@ -32,13 +33,16 @@ use crate::resume::{Resumption, Streams, Sweeper};
 use crate::stack;
 use crate::telemetry::{self, TelemetryError};
 use crate::tls::{ClientTls, ServerTls, TlsError, Watcher};
+use crate::upstream::balance::{self, AnyOf, Nodes};
 use crate::upstream::dial::{Dialer, authority};
 use crate::upstream::eras::{Eras, NodeUpstream};
 use crate::upstream::from_config;
 use crate::upstream::http::HttpUpstream;
-use crate::upstream::sessions::SessionNode;
-use crate::upstream::socket::{self, SocketAddress};
-use crate::upstream::{sse, stdio, web_socket};
+use crate::upstream::sessions::{Link, SessionNode};
+use crate::upstream::socket::SocketAddress;
+use crate::upstream::sse::EventStream;
+use crate::upstream::stdio;
+use crate::upstream::web_socket::WebSocket;
 
 /// Why the guard could not start.
 #[derive(Debug, Error)]
@@ -107,8 +111,8 @@ pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), R
     let addresses = claim(config)?;
     // A valid config has exactly one.
     let Some(upstream) = config.upstreams().first() else { return Ok(()) };
-    let node = node_name(upstream);
-    let health = Arc::new(Health::new(&node, upstream.health.unhealthy_after(), upstream.health.healthy_after()));
+    let names = node_names(upstream);
+    let (node, healths) = (names.join(","), healths(upstream, &names));
     let drain = Drain::new(config.shutdown().lame_duck.0);
     let limits = &config.guard().limits;
     let memory = Arc::new(Memory::new(limits.memory_bytes_max()));
@@ -122,15 +126,10 @@ pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), R
         watcher: Watcher::default(),
     };
     guard.server.add_service(background_service("metrics", Upkeep::new(Arc::clone(&memory))));
-    let admin = Admin {
-        drain: drain.clone(),
-        health: Arc::clone(&health),
-        memory,
-        metrics,
-        config: Arc::new(config.effective()),
-    };
+    let admin =
+        Admin { drain: drain.clone(), health: healths.clone(), memory, metrics, config: Arc::new(config.effective()) };
     guard.server.add_service(host::listening(AdminApp::new(admin.router()), addresses.admin, 0));
-    let finish = guard.serve_upstream(upstream, health)?;
+    let finish = guard.serve_upstream(upstream, &healths)?;
     if !guard.watcher.is_empty() {
         guard.server.add_service(background_service("certificates", guard.watcher));
     }
@@ -152,41 +151,89 @@ struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    /// Adds the services for `upstream`, and says what has to be done at the end.
-    fn serve_upstream(&mut self, upstream: &Upstream, health: Arc<Health>) -> Result<Finish, RunError> {
-        let interval = upstream.health.interval();
-        let config = self.config;
-        let sessions = || from_config::sessions(config, upstream);
-        let (probe, finish) = match &upstream.target {
-            Target::Url(NodeUrl::Http(uri)) => {
-                let (dialer, timeout) = (self.dialer(upstream, uri)?, upstream.health.timeout());
-                let node = HttpUpstream::new(from_config::http(upstream, uri, dialer.clone()))?;
-                self.serve_eras(upstream, || node.another_pool())?;
-                (Probe::Connect { dialer, timeout }, host::nothing_to_finish())
+    /// Adds the services for `upstream`, whose nodes have these `healths`, and says what has to be done at the end.
+    fn serve_upstream(&mut self, upstream: &Upstream, healths: &Healths) -> Result<Finish, RunError> {
+        let (probes, finish) = match &upstream.target {
+            Target::Urls(urls) if upstream.target.is_http() => {
+                (self.serve_http(upstream, urls, healths)?, host::nothing_to_finish())
             }
-            Target::Url(NodeUrl::Tcp(authority)) => {
-                let dialer = Dialer::new(authority, None);
-                self.serve_sessions(upstream, socket::node(SocketAddress::Tcp(dialer), sessions()))?
-            }
-            Target::Url(NodeUrl::Unix(path)) => {
-                self.serve_sessions(upstream, socket::node(SocketAddress::Unix(path.clone()), sessions()))?
-            }
-            Target::Url(NodeUrl::Sse(uri)) => {
-                let dialer = self.dialer(upstream, uri)?;
-                self.serve_sessions(upstream, sse::node(uri.clone(), dialer, sessions()))?
-            }
-            Target::Url(NodeUrl::WebSocket(uri)) => {
-                let dialer = self.dialer(upstream, uri)?;
-                self.serve_sessions(upstream, web_socket::node(uri.clone(), dialer, sessions()))?
+            Target::Urls(urls) => {
+                let links = urls.iter().map(|url| self.link(upstream, url)).collect::<Result<Vec<_>, _>>()?;
+                self.serve_links(upstream, links, healths)?
             }
             Target::Stdio { command, process } => {
-                let sessions = from_config::children(config, upstream, process);
-                self.serve_sessions(upstream, stdio::node(from_config::stdio(config, command, process), sessions))?
+                let sessions = from_config::children(self.config, upstream, process);
+                let node = stdio::node(from_config::stdio(self.config, command, process), sessions);
+                self.serve_eras(upstream, || node.clone())?;
+                (vec![Probe::Session(node.clone())], end_sessions(node))
             }
         };
-        let prober = Prober::new(probe, interval, health, self.layer.clone());
-        self.server.add_service(background_service("health", prober));
+        for (probe, health) in probes.into_iter().zip(healths.nodes()) {
+            let prober = Prober::new(probe, upstream.health.interval(), Arc::clone(health), self.layer.clone());
+            self.server.add_service(background_service("health", prober));
+        }
         Ok(finish)
+    }
+
+    /// Serves nodes that speak Streamable HTTP, and says how each is asked whether it is well.
+    fn serve_http(&mut self, upstream: &Upstream, urls: &[NodeUrl], healths: &Healths) -> Result<Vec<Probe>, RunError> {
+        let (mut nodes, mut probes) = (Vec::new(), Vec::new());
+        for url in urls {
+            let NodeUrl::Http(uri) = url else { continue };
+            let (dialer, timeout) = (self.dialer(upstream, uri)?, upstream.health.timeout());
+            let node = HttpUpstream::new(from_config::http(upstream, uri, dialer.clone()))?;
+            nodes.push((url.to_string(), node));
+            probes.push(Probe::Connect { dialer, timeout });
+        }
+        match nodes.as_slice() {
+            [(_, node)] => self.serve_eras(upstream, || node.another_pool())?,
+            _ => {
+                let all = balance::Http::new(Nodes::new(healths.nodes().cloned()), nodes);
+                self.serve_eras(upstream, || all.another_pool())?;
+            }
+        }
+        Ok(probes)
+    }
+
+    /// Serves nodes that have a connection for each session.
+    fn serve_links(
+        &mut self,
+        upstream: &Upstream,
+        links: Vec<Arc<dyn Link>>,
+        healths: &Healths,
+    ) -> Result<(Vec<Probe>, Finish), RunError> {
+        let options = from_config::sessions(self.config, upstream);
+        let (node, probes) = match links.as_slice() {
+            [link] => {
+                let node = SessionNode::new(Arc::clone(link), options);
+                (node.clone(), vec![Probe::Session(node)])
+            }
+            several => {
+                // What sessions of clients show is not of which node; so each is asked by itself.
+                let mut asking = options.clone();
+                asking.speaks_for = Duration::ZERO;
+                let probe = |link| Probe::Session(SessionNode::new(Arc::clone(link), asking.clone()));
+                let probes = several.iter().map(probe).collect();
+                let any = AnyOf::new(Nodes::new(healths.nodes().cloned()), links);
+                (SessionNode::new(any, options), probes)
+            }
+        };
+        self.serve_eras(upstream, || node.clone())?;
+        Ok((probes, end_sessions(node)))
+    }
+
+    /// The way to a node that has a connection for each session.
+    fn link(&mut self, upstream: &Upstream, url: &NodeUrl) -> Result<Arc<dyn Link>, RunError> {
+        Ok(match url {
+            NodeUrl::Tcp(authority) => Arc::new(SocketAddress::Tcp(Dialer::new(authority, None))),
+            NodeUrl::Unix(path) => Arc::new(SocketAddress::Unix(path.clone())),
+            NodeUrl::Http(uri) | NodeUrl::Sse(uri) => {
+                Arc::new(EventStream::new(uri.clone(), self.dialer(upstream, uri)?))
+            }
+            NodeUrl::WebSocket(uri) => {
+                Arc::new(WebSocket::new(uri.clone(), self.dialer(upstream, uri)?, upstream.profile))
+            }
+        })
     }
 
     /// What makes the connections to the node at `uri`.
@@ -198,11 +245,6 @@ impl Guard<'_> {
             self.watcher.client(tls);
         }
         Ok(Dialer::new(authority(uri), tls))
-    }
-
-    fn serve_sessions(&mut self, upstream: &Upstream, node: SessionNode) -> Result<(Probe, Finish), RunError> {
-        self.serve_eras(upstream, || node.clone())?;
-        Ok((Probe::Session(node.clone()), end_sessions(node)))
     }
 
     /// Serves clients of both eras, where they may.
@@ -258,12 +300,20 @@ fn claim(config: &Config) -> Result<Addresses, RunError> {
     Ok(Addresses { listeners, admin: claim(config.admin().address)? })
 }
 
-/// How the node is called in metrics and logs: where it is, never with what credentials or arguments.
-fn node_name(upstream: &Upstream) -> String {
+/// How the nodes are called in metrics and logs: where they are, never with what credentials or arguments.
+fn node_names(upstream: &Upstream) -> Vec<String> {
+    let name = |url: &NodeUrl| match url {
+        NodeUrl::Http(uri) | NodeUrl::Sse(uri) | NodeUrl::WebSocket(uri) => authority(uri),
+        NodeUrl::Tcp(authority) => authority.clone(),
+        NodeUrl::Unix(path) => path.display().to_string(),
+    };
     match &upstream.target {
-        Target::Url(NodeUrl::Http(uri) | NodeUrl::Sse(uri) | NodeUrl::WebSocket(uri)) => authority(uri),
-        Target::Url(NodeUrl::Tcp(authority)) => authority.clone(),
-        Target::Url(NodeUrl::Unix(path)) => path.display().to_string(),
-        Target::Stdio { command, .. } => command.program().to_owned(),
+        Target::Urls(urls) => urls.iter().map(name).collect(),
+        Target::Stdio { command, .. } => vec![command.program().to_owned()],
     }
+}
+
+fn healths(upstream: &Upstream, names: &[String]) -> Healths {
+    let (unhealthy_after, healthy_after) = (upstream.health.unhealthy_after(), upstream.health.healthy_after());
+    Healths::new(names.iter().map(|name| Arc::new(Health::new(name, unhealthy_after, healthy_after))))
 }

@@ -28,6 +28,16 @@ impl<'a> Session<'a> {
         session
     }
 
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Sends a request.
+    pub fn ask(&self, id: i64, method: &str, params: serde_json::Value) -> Reply {
+        self.post(request(id, method, params).to_string())
+    }
+
     /// Sends a message.
     pub fn post(&self, body: impl AsRef<[u8]>) -> Reply {
         send(self.guard.listen, &[("mcp-session-id", &self.id)], body)

@@ -35,10 +35,12 @@ impl Flags {
         if let Some(url) = &self.upstream {
             tree.remove(&upstream.key("command"));
             tree.remove(&upstream.key("process"));
+            tree.remove(&upstream.key("urls"));
             tree.set(&upstream.key("url"), text(url), Place::Flag("--upstream"));
         }
         if !self.command.is_empty() {
             tree.remove(&upstream.key("url"));
+            tree.remove(&upstream.key("urls"));
             self.set_command(tree, &upstream.key("command"));
         }
     }

@@ -17,7 +17,7 @@ fn error(text: &str, flags: &Flags) -> String {
 
 fn url(config: &Config) -> String {
     match &config.upstreams()[0].target {
-        Target::Url(url) => url.to_string(),
+        Target::Urls(urls) => urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         Target::Stdio { command, .. } => panic!("a command: {command:?}"),
     }
 }

@@ -43,8 +43,8 @@ pub struct Upstream {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Target {
-    /// A server that listens.
-    Url(NodeUrl),
+    /// Servers that listen, at least one, all of one scheme and each another; each can stand in for the others.
+    Urls(Vec<NodeUrl>),
     /// A program that speaks on its standard input and output, one child a session.
     Stdio {
         /// The program, and its arguments.
@@ -72,16 +72,32 @@ impl Command {
     }
 }
 
-/// The node that is guarded: exactly one of `url` and `command`.
+impl Target {
+    /// Whether it speaks Streamable HTTP.
+    pub fn is_http(&self) -> bool {
+        matches!(self, Self::Urls(urls) if matches!(urls.as_slice(), [NodeUrl::Http(_), ..]))
+    }
+
+    fn is_secure(&self) -> bool {
+        matches!(self, Self::Urls(urls) if urls.iter().any(NodeUrl::is_secure))
+    }
+}
+
+/// The node that is guarded: exactly one of `url`, `urls` and `command`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Upstream", extend("oneOf" = [{"required": ["url"]}, {"required": ["command"]}]))]
+#[schemars(rename = "Upstream", extend("oneOf" = [{"required": ["url"]}, {"required": ["urls"]}, {"required": ["command"]}]))]
 struct UpstreamSpec {
     /// A server that listens: Streamable HTTP at `http://HOST[:PORT][/PATH]`, the HTTP with server-sent events of
     /// 2024-11-05 at `sse+http://HOST[:PORT]/PATH`, WebSocket at `ws://HOST[:PORT][/PATH]`, each over TLS as `https`,
     /// `sse+https` and `wss`; JSON lines at `tcp://HOST:PORT` or on the socket `unix:/PATH`.
     #[serde(default, deserialize_with = "node_url", skip_serializing_if = "Option::is_none")]
     url: Option<NodeUrl>,
+    /// Several such servers that can stand in for each other, all of one scheme. A new session, or a call without one, goes
+    /// to the one of two drawn at random that has less to do; a session stays where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    urls: Option<Vec<NodeUrl>>,
     /// A program that speaks on its standard input and output, and its arguments; one child for each session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
@@ -131,18 +147,27 @@ fn connections() -> NonZeroUsize {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidUpstream {
-    /// Two nodes in one.
+    /// Two kinds of node in one.
     #[error(
-        "both url and command are here: write exactly one, url: URL or command: [PROGRAM, ARGUMENT, ...]; URL is {ALLOWED}",
+        "more than one of url, urls and command is here: write exactly one, url: URL, urls: [URL, ...] or command: [PROGRAM, ARGUMENT, ...]; URL is {ALLOWED}",
         ALLOWED = NodeUrl::ALLOWED
     )]
-    UrlAndCommand,
+    SeveralTargets,
     /// No node at all.
     #[error(
-        "neither url nor command is here: write exactly one, url: URL or command: [PROGRAM, ARGUMENT, ...]; URL is {ALLOWED}",
+        "none of url, urls and command is here: write exactly one, url: URL, urls: [URL, ...] or command: [PROGRAM, ARGUMENT, ...]; URL is {ALLOWED}",
         ALLOWED = NodeUrl::ALLOWED
     )]
     NoTarget,
+    /// Several nodes, and none.
+    #[error("urls is empty: write [URL, ...]; URL is {ALLOWED}", ALLOWED = NodeUrl::ALLOWED)]
+    NoUrls,
+    /// Several nodes that cannot stand in for each other.
+    #[error("urls[{0}] has another scheme than urls[0]: nodes that stand in for each other speak the same")]
+    SchemesDiffer(usize),
+    /// The same node twice.
+    #[error("urls[{0}] is there already: write each node once")]
+    UrlTwice(usize),
     /// There is no child to run.
     #[error("process is for a node that the guard runs: write it beside command, not beside url")]
     ProcessOfUrl,
@@ -164,24 +189,41 @@ impl TryFrom<UpstreamSpec> for Upstream {
     type Error = InvalidUpstream;
 
     fn try_from(spec: UpstreamSpec) -> Result<Self, InvalidUpstream> {
-        let target = match (spec.url, spec.command, spec.process) {
-            (Some(_), Some(_), _) => return Err(InvalidUpstream::UrlAndCommand),
-            (None, None, _) => return Err(InvalidUpstream::NoTarget),
-            (Some(_), None, Some(_)) => return Err(InvalidUpstream::ProcessOfUrl),
-            (Some(url), None, None) => Target::Url(url),
-            (None, Some(words), process) => {
+        let target = match (spec.url, spec.urls, spec.command, spec.process) {
+            (None, None, None, _) => return Err(InvalidUpstream::NoTarget),
+            (Some(_), None, None, Some(_)) | (None, Some(_), None, Some(_)) => {
+                return Err(InvalidUpstream::ProcessOfUrl);
+            }
+            (Some(url), None, None, None) => Target::Urls(vec![url]),
+            (None, Some(urls), None, None) => Target::Urls(nodes(urls)?),
+            (None, None, Some(words), process) => {
                 Target::Stdio { command: command(words)?, process: process.unwrap_or_default() }
             }
+            _ => return Err(InvalidUpstream::SeveralTargets),
         };
         let UpstreamSpec { era, profile, sessions, tls, connections, timeouts, health, .. } = spec;
-        if tls.is_some() && !matches!(&target, Target::Url(url) if url.is_secure()) {
+        if tls.is_some() && !target.is_secure() {
             return Err(InvalidUpstream::TlsOfNothing);
         }
-        if era == Era::Stateless && !matches!(&target, Target::Url(NodeUrl::Http(_))) {
+        if era == Era::Stateless && !target.is_http() {
             return Err(InvalidUpstream::StatelessConnection);
         }
         Ok(Self { target, era, profile, sessions, tls: tls.unwrap_or_default(), connections, timeouts, health })
     }
+}
+
+/// Nodes that can stand in for each other.
+fn nodes(urls: Vec<NodeUrl>) -> Result<Vec<NodeUrl>, InvalidUpstream> {
+    let first = urls.first().ok_or(InvalidUpstream::NoUrls)?;
+    for (index, url) in urls.iter().enumerate() {
+        if !url.is_like(first) {
+            return Err(InvalidUpstream::SchemesDiffer(index));
+        }
+        if urls.iter().take(index).any(|earlier| earlier == url) {
+            return Err(InvalidUpstream::UrlTwice(index));
+        }
+    }
+    Ok(urls)
 }
 
 fn command(words: Vec<String>) -> Result<Command, InvalidUpstream> {
@@ -197,11 +239,15 @@ fn command(words: Vec<String>) -> Result<Command, InvalidUpstream> {
 impl From<Upstream> for UpstreamSpec {
     fn from(upstream: Upstream) -> Self {
         let Upstream { target, era, profile, sessions, tls, connections, timeouts, health } = upstream;
-        let tls = matches!(&target, Target::Url(url) if url.is_secure()).then_some(tls);
-        let (url, command, process) = match target {
-            Target::Url(url) => (Some(url), None, None),
+        let tls = target.is_secure().then_some(tls);
+        let (urls, command, process) = match target {
+            Target::Urls(urls) => (Some(urls), None, None),
             Target::Stdio { command, process } => (None, Some(command.words), Some(process)),
         };
-        Self { url, command, process, era, profile, sessions, tls, connections, timeouts, health }
+        let (url, urls) = match urls {
+            Some(mut urls) if urls.len() == 1 => (urls.pop(), None),
+            urls => (None, urls),
+        };
+        Self { url, urls, command, process, era, profile, sessions, tls, connections, timeouts, health }
     }
 }

@@ -87,6 +87,11 @@ impl FromStr for HttpUrl {
 impl NodeUrl {
     pub(super) const ALLOWED: &str = "http[s]://HOST[:PORT][/PATH], sse+http[s]://HOST[:PORT]/PATH, ws[s]://HOST[:PORT][/PATH], tcp://HOST:PORT or unix:/PATH";
 
+    /// Whether what is spoken there is spoken at `other`.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other) && self.is_secure() == other.is_secure()
+    }
+
     /// Whether it is called over TLS.
     pub fn is_secure(&self) -> bool {
         match self {

@@ -10,7 +10,7 @@ use super::dial::Dialer;
 use super::http::HttpOptions;
 use super::sessions::SessionOptions;
 use super::stdio::StdioOptions;
-use crate::config::{Command, Config, Era, Failover, NodeUrl, Process, Target, Upstream};
+use crate::config::{Command, Config, Era, Failover, Process, Upstream};
 
 /// How a node at `uri` is called, to which `dialer` makes the connections.
 pub fn http(upstream: &Upstream, uri: &Uri, dialer: Dialer) -> HttpOptions {
@@ -27,8 +27,7 @@ pub fn http(upstream: &Upstream, uri: &Uri, dialer: Dialer) -> HttpOptions {
 
 /// Which revisions the node speaks. One that has a connection for each session has sessions.
 pub fn era(upstream: &Upstream) -> Era {
-    let is_http = matches!(&upstream.target, Target::Url(NodeUrl::Http(_)));
-    if upstream.era == Era::Auto && !is_http { Era::Legacy } else { upstream.era }
+    if upstream.era == Era::Auto && !upstream.target.is_http() { Era::Legacy } else { upstream.era }
 }
 
 /// For so many intervals of the health check an answer shows that the node is well: a probe opens a session of its own,

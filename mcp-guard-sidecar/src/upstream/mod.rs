@@ -1,5 +1,6 @@
 //! One file or folder per kind of node, and what they share.
 
+pub mod balance;
 pub mod dial;
 pub mod eras;
 pub mod from_config;

@@ -11,12 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc::Receiver;
 
 use super::dial::Dialer;
-use super::sessions::{Connection, Keeper, Link, SessionNode, SessionOptions, serve_lines};
-
-/// A node that listens at `address`. No connection is made yet.
-pub fn node(address: SocketAddress, sessions: SessionOptions) -> SessionNode {
-    SessionNode::new(address, sessions)
-}
+use super::sessions::{Connection, Keeper, Link, serve_lines};
 
 /// Where a node listens.
 #[derive(Clone, Debug)]

@@ -26,16 +26,11 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::dial::{Dialer, NodeStream};
-use super::sessions::{Connection, Inlet, Keeper, Link, MESSAGE_BYTES_MAX, SessionNode, SessionOptions};
+use super::sessions::{Connection, Inlet, Keeper, Link, MESSAGE_BYTES_MAX};
 
-/// A node whose stream is at `url`, to which `dialer` makes the connections. None is made yet.
-pub fn node(url: Uri, dialer: Dialer, sessions: SessionOptions) -> SessionNode {
-    let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(Connector(dialer));
-    SessionNode::new(EventStream { url, client }, sessions)
-}
-
+/// The way to a node whose stream is at a URL.
 #[derive(Debug)]
-struct EventStream {
+pub(crate) struct EventStream {
     url: Uri,
     client: HttpClient,
 }
@@ -80,6 +75,12 @@ impl Link for EventStream {
 }
 
 impl EventStream {
+    /// One whose stream is at `url`, to which `dialer` makes the connections. None is made yet.
+    pub(crate) fn new(url: Uri, dialer: Dialer) -> Self {
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(Connector(dialer));
+        Self { url, client }
+    }
+
     async fn open(&self) -> Result<Events, String> {
         let request =
             Request::get(&self.url).header(header::ACCEPT, EVENT_STREAM).header(header::CACHE_CONTROL, "no-store");

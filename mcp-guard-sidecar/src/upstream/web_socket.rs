@@ -19,17 +19,12 @@ use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::dial::{Dialer, NodeStream};
-use super::sessions::{Connection, Inlet, Keeper, Link, MESSAGE_BYTES_MAX, SessionNode, SessionOptions};
+use super::sessions::{Connection, Inlet, Keeper, Link, MESSAGE_BYTES_MAX};
 use crate::frames;
 
-/// A node at `url`, of the scheme `ws` or `wss`, to which `dialer` makes the connections. None is made yet.
-pub fn node(url: Uri, dialer: Dialer, sessions: SessionOptions) -> SessionNode {
-    let ends_messages = sessions.profile == Profile::Erlmcp;
-    SessionNode::new(WebSocket { url, dialer, ends_messages, is_plain: AtomicBool::new(false) }, sessions)
-}
-
+/// The way to a node that speaks WebSocket.
 #[derive(Debug)]
-struct WebSocket {
+pub(crate) struct WebSocket {
     url: Uri,
     dialer: Dialer,
     /// Whether each message ends with a line feed, without which erlmcp waits for more.
@@ -57,6 +52,11 @@ impl Link for WebSocket {
 type Socket = WebSocketStream<NodeStream>;
 
 impl WebSocket {
+    /// One at `url`, of the scheme `ws` or `wss`, to which `dialer` makes the connections. None is made yet.
+    pub(crate) fn new(url: Uri, dialer: Dialer, profile: Profile) -> Self {
+        Self { url, dialer, ends_messages: profile == Profile::Erlmcp, is_plain: AtomicBool::new(false) }
+    }
+
     async fn open(&self) -> Result<Socket, Error> {
         if !self.is_plain.load(Ordering::Relaxed) {
             match self.shake_hands(Some(HeaderValue::from_static("mcp"))).await {

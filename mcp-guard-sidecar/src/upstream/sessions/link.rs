@@ -26,6 +26,26 @@ pub(crate) trait Link: fmt::Debug + Send + Sync + 'static {
     fn wants_heads(&self) -> bool {
         false
     }
+
+    /// How often it is worth to try at once: each try may go another way.
+    fn tries(&self) -> usize {
+        1
+    }
+}
+
+#[async_trait]
+impl Link for Arc<dyn Link> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+        (**self).connect(connection, lines).await
+    }
+
+    fn wants_heads(&self) -> bool {
+        (**self).wants_heads()
+    }
+
+    fn tries(&self) -> usize {
+        (**self).tries()
+    }
 }
 
 /// Runs until the connection has ended and nothing of it is left.

@@ -89,14 +89,22 @@ pub(super) async fn start(
     subject: Option<Box<str>>,
     head: Option<Arc<Parts>>,
 ) -> Result<Opening, UpstreamError> {
-    let id = random::id().map_err(|error| UpstreamError::Unavailable(format!("no session id: {error}")))?;
-    let session = Session::new(id, inner.options.profile, subject);
-    if let Some(head) = &head {
-        session.note_head(head);
-    }
-    let (connection, lines) = Connection::new(&session, 0);
-    let opening = Opening { session: Arc::clone(&session), handle: connection.handle().clone(), is_kept: false };
-    let keeper = connect(inner, &connection, lines).await?;
+    let mut tries = inner.link.tries();
+    let (opening, session, keeper) = loop {
+        let id = random::id().map_err(|error| UpstreamError::Unavailable(format!("no session id: {error}")))?;
+        let session = Session::new(id, inner.options.profile, subject.clone());
+        if let Some(head) = &head {
+            session.note_head(head);
+        }
+        let (connection, lines) = Connection::new(&session, 0);
+        let opening = Opening { session: Arc::clone(&session), handle: connection.handle().clone(), is_kept: false };
+        tries = tries.saturating_sub(1);
+        match connect(inner, &connection, lines).await {
+            Ok(keeper) => break (opening, session, keeper),
+            Err(_) if tries > 0 => {}
+            Err(error) => return Err(error),
+        }
+    };
     let ending = Ending { session: Arc::clone(&session), registry: Arc::clone(&inner.registry), _place: place };
     tokio::spawn(keep(Arc::clone(inner), session, keeper, ending));
     Ok(opening)

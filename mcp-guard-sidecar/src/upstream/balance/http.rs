@@ -1,0 +1,141 @@
+//! Calls to one of several nodes that speak Streamable HTTP.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response};
+use http_body::{Body, Frame, SizeHint};
+use mcp_guard::middleware::headers::SESSION;
+use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError, clock};
+use mcp_guard::refusal::{Reason, Refusal};
+
+use super::nodes::{Nodes, Place};
+use crate::upstream::http::{HttpUpstream, PooledBody};
+
+/// Nodes that speak Streamable HTTP. Clones are the same.
+///
+/// A session belongs to the node that opened it. Clients get its id behind a tag that says which that is, so that any
+/// guard in front of the same nodes, and this one after a restart, finds it again without having to remember anything.
+#[derive(Clone, Debug)]
+pub struct Http {
+    nodes: Arc<Nodes>,
+    upstreams: Arc<[(String, HttpUpstream)]>,
+}
+
+/// Between a tag and the node's own id.
+const SEPARATOR: char = '.';
+
+impl Http {
+    /// A way to each of `nodes`, in their order, each with its URL, by which its sessions are known.
+    pub fn new(nodes: Arc<Nodes>, upstreams: impl IntoIterator<Item = (String, HttpUpstream)>) -> Self {
+        let upstreams = upstreams.into_iter().map(|(url, upstream)| (tag(&url), upstream)).collect();
+        Self { nodes, upstreams }
+    }
+
+    /// The same nodes with pools for another runtime.
+    #[must_use]
+    pub fn another_pool(&self) -> Self {
+        let upstreams = self.upstreams.iter().map(|(tag, upstream)| (tag.clone(), upstream.another_pool())).collect();
+        Self { nodes: Arc::clone(&self.nodes), upstreams }
+    }
+
+    /// Sends a call that any node may serve.
+    async fn to_any(&self, mut request: McpRequest) -> Result<Response<PlacedBody>, UpstreamError> {
+        let mut tried = Vec::new();
+        loop {
+            let place = self.nodes.choose(&tried, clock::now(), fastrand::u64(..));
+            let chosen = place.and_then(|place| Some((self.upstreams.get(place.index)?, place)));
+            let Some(((tag, upstream), place)) = chosen else {
+                let detail = "none of the nodes can be reached".into();
+                return Err(UpstreamError::Unsent { detail, request: Box::new(request) });
+            };
+            let deadlines = (request.deadline, request.stream_deadline);
+            match upstream.send(request).await {
+                Ok(response) => return Ok(tagged(response, tag, place)),
+                Err(UpstreamError::Unsent { request: unsent, .. }) => {
+                    place.failed(clock::now());
+                    tried.push(place.index);
+                    request = *unsent;
+                    (request.deadline, request.stream_deadline) = deadlines;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends a message of the session that a client knows by this id.
+    async fn in_session(&self, id: &str, request: McpRequest) -> Result<Response<PlacedBody>, UpstreamError> {
+        let unknown = || {
+            let detail = "it belongs to no node that there is: initialize anew";
+            UpstreamError::Refused(Box::new(Refusal::new(Reason::SessionNotFound, detail)))
+        };
+        let (tag, own) = id.split_once(SEPARATOR).ok_or_else(unknown)?;
+        let index = self.upstreams.iter().position(|(known, _)| known == tag).ok_or_else(unknown)?;
+        let (tag, upstream) = self.upstreams.get(index).ok_or_else(unknown)?;
+        let mut own_request = request.clone();
+        let value = HeaderValue::try_from(own).map_err(|_| unknown())?;
+        Arc::make_mut(&mut own_request.call).session = Some(own.into());
+        Arc::make_mut(&mut own_request.head).headers.insert(SESSION, value);
+        let place = self.nodes.place(index);
+        match upstream.send(own_request).await {
+            Ok(response) => Ok(tagged(response, tag, place)),
+            // As it came: the id in it is the client's.
+            Err(UpstreamError::Unsent { detail, .. }) => {
+                Err(UpstreamError::Unsent { detail, request: Box::new(request) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Upstream for Http {
+    type Body = PlacedBody;
+
+    async fn send(&self, request: McpRequest) -> Result<Response<PlacedBody>, UpstreamError> {
+        match request.call.session.clone() {
+            Some(id) => self.in_session(&id, request).await,
+            None => self.to_any(request).await,
+        }
+    }
+}
+
+/// What stands for the node at `url` in the ids of its sessions: FNV-1a (Fowler, Noll, Vo), 32 bits of it. No secret.
+pub(crate) fn tag(url: &str) -> String {
+    let hash = url.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{hash:08x}")
+}
+
+fn tagged(mut response: Response<PooledBody>, tag: &str, place: Place) -> Response<PlacedBody> {
+    let id = response.headers().get(SESSION).and_then(|id| id.to_str().ok());
+    let value = id.and_then(|id| HeaderValue::try_from(format!("{tag}{SEPARATOR}{id}")).ok());
+    if let Some(value) = value {
+        response.headers_mut().insert(SESSION, value);
+    }
+    response.map(|body| PlacedBody { body, _place: place })
+}
+
+/// The body of an answer, whose node has it to do until it has ended.
+#[derive(Debug)]
+pub struct PlacedBody {
+    body: PooledBody,
+    _place: Place,
+}
+
+impl Body for PlacedBody {
+    type Data = Bytes;
+    type Error = <PooledBody as Body>::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

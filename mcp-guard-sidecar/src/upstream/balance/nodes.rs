@@ -1,0 +1,188 @@
+//! The nodes, how much each has to do, and which is to have more.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::health::Health;
+
+/// How long a node is left alone that could not be reached.
+const LEFT_ALONE: Duration = Duration::from_secs(5);
+
+/// The nodes of an upstream.
+#[derive(Debug)]
+pub struct Nodes(Vec<Node>);
+
+#[derive(Debug)]
+struct Node {
+    health: Arc<Health>,
+    load: AtomicUsize,
+    left_alone_until: Mutex<Option<Instant>>,
+}
+
+impl Nodes {
+    /// Those whose health is told here, in their order.
+    pub fn new(healths: impl IntoIterator<Item = Arc<Health>>) -> Arc<Self> {
+        let node = |health| Node { health, load: AtomicUsize::new(0), left_alone_until: Mutex::default() };
+        Arc::new(Self(healths.into_iter().map(node).collect()))
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The one to call `now`, none of those that were `tried`. `random` is 64 random bits.
+    pub(super) fn choose(self: &Arc<Self>, tried: &[usize], now: Instant, random: u64) -> Option<Place> {
+        let untried = || self.0.iter().enumerate().filter(|(index, _)| !tried.contains(index));
+        let of = |is_eligible: &dyn Fn(&Node) -> bool| -> Vec<usize> {
+            untried().filter(|(_, node)| is_eligible(node)).map(|(index, _)| index).collect()
+        };
+        // Where none seems well, what is known of them may be wrong, and nothing else is left.
+        let mut eligible = of(&|node| node.health.report().healthy && !node.is_left_alone(now));
+        if eligible.is_empty() {
+            eligible = of(&|node| !node.is_left_alone(now));
+        }
+        if eligible.is_empty() {
+            eligible = of(&|_| true);
+        }
+        let (one, other) = two_of(eligible.len(), random)?;
+        let (one, other) = (*eligible.get(one)?, *eligible.get(other)?);
+        let index = if self.load(other) < self.load(one) { other } else { one };
+        Some(self.place(index))
+    }
+
+    /// A place at this one.
+    pub(super) fn place(self: &Arc<Self>, index: usize) -> Place {
+        if let Some(node) = self.0.get(index) {
+            node.load.fetch_add(1, Ordering::Relaxed);
+        }
+        Place { nodes: Arc::clone(self), index }
+    }
+
+    fn load(&self, index: usize) -> usize {
+        self.0.get(index).map_or(usize::MAX, |node| node.load.load(Ordering::Relaxed))
+    }
+}
+
+impl Node {
+    fn is_left_alone(&self, now: Instant) -> bool {
+        self.left_alone_until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until)
+    }
+}
+
+/// Two of so many, by random bits; twice the same where there is one.
+fn two_of(count: usize, random: u64) -> Option<(usize, usize)> {
+    let draw = |bits: u64, count: usize| usize::try_from((u128::from(bits) * count as u128) >> 32).unwrap_or(0);
+    let (high, low) = (random >> 32, random & u64::from(u32::MAX));
+    match count {
+        0 => None,
+        1 => Some((0, 0)),
+        _ => {
+            let (one, other) = (draw(high, count), draw(low, count - 1));
+            Some((one, if other >= one { other + 1 } else { other }))
+        }
+    }
+}
+
+/// A call or session at a node, as long as it lasts.
+pub(super) struct Place {
+    nodes: Arc<Nodes>,
+    pub(super) index: usize,
+}
+
+impl Place {
+    /// The node could not be reached.
+    pub(super) fn failed(&self, now: Instant) {
+        if let Some(node) = self.nodes.0.get(self.index) {
+            *node.left_alone_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + LEFT_ALONE);
+        }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(node) = self.nodes.0.get(self.index) {
+            node.load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_guard::middleware::clock;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn nodes(count: usize) -> (Arc<Nodes>, Vec<Arc<Health>>) {
+        let healths: Vec<_> = (0..count).map(|index| Arc::new(Health::new(index.to_string(), 1, 1))).collect();
+        for health in &healths {
+            health.probed(Ok(()));
+        }
+        (Nodes::new(healths.clone()), healths)
+    }
+
+    proptest! {
+        #[test]
+        fn the_one_with_less_to_do_is_called(count in 1usize..9, draws in prop::collection::vec(any::<u64>(), 1..64)) {
+            let (nodes, _) = nodes(count);
+            let mut places = Vec::new();
+            for random in draws {
+                let before: Vec<usize> = (0..count).map(|index| nodes.load(index)).collect();
+                let place = nodes.choose(&[], clock::now(), random).unwrap();
+                let (one, other) = two_of(count, random).unwrap();
+                prop_assert!(place.index == one || place.index == other);
+                prop_assert_eq!(before[place.index], before[one].min(before[other]));
+                places.push(place);
+            }
+            drop(places);
+            prop_assert!((0..count).all(|index| nodes.load(index) == 0));
+        }
+
+        #[test]
+        fn two_are_drawn_and_each_may_be(count in 2usize..9, random in any::<u64>()) {
+            let (one, other) = two_of(count, random).unwrap();
+            prop_assert!(one != other && one < count && other < count);
+        }
+    }
+
+    #[test]
+    fn all_nodes_come_in_turn_where_loads_are_equal() {
+        let (nodes, _) = nodes(3);
+        let mut fast = fastrand::Rng::with_seed(7);
+        let mut called = [0; 3];
+        for _ in 0..300 {
+            called[nodes.choose(&[], clock::now(), fast.u64(..)).unwrap().index] += 1;
+        }
+        assert!(called.iter().all(|&calls| calls > 60), "{called:?}");
+    }
+
+    #[test]
+    fn one_that_is_unwell_or_was_not_reached_is_left_alone_while_there_are_others() {
+        let (nodes, healths) = nodes(3);
+        let now = clock::now();
+        let reached = |now, tried: &[usize]| -> Vec<usize> {
+            let mut reached: Vec<usize> =
+                (0..64).filter_map(|n| Some(nodes.choose(tried, now, n << 58 | n << 26)?.index)).collect();
+            reached.sort_unstable();
+            reached.dedup();
+            reached
+        };
+        assert_eq!(reached(now, &[]), [0, 1, 2]);
+        healths[0].probed(Err("down".into()));
+        nodes.place(1).failed(now);
+        assert_eq!(reached(now, &[]), [2]);
+        assert_eq!(reached(now, &[2]), [0], "rather one that may be unwell than one that is away for sure");
+        assert_eq!(reached(now, &[0, 2]), [1]);
+        assert!(reached(now, &[0, 1, 2]).is_empty());
+        assert_eq!(reached(now + LEFT_ALONE, &[]), [1, 2]);
+    }
+}

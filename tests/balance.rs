@@ -1,0 +1,84 @@
+//! Several nodes in one upstream: each gets its share, a session stays where it is, and none is missed that is gone.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use mcp_guard_tests::peers::Peer;
+use mcp_guard_tests::upstream::Upstream;
+use mcp_guard_tests::{Guard, Session, call_tool, patiently, request, send};
+use serde_json::json;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");
+const NODE: &str = env!("CARGO_BIN_EXE_conformance-node");
+
+fn guard(urls: &[String], more: &str) -> Guard {
+    Guard::with_config(PROGRAM, &format!("upstreams: [{{urls: [{}], {more}}}]", urls.join(", ")))
+}
+
+#[test]
+fn calls_without_a_session_go_to_all_nodes_and_past_one_that_is_gone() {
+    let (one, other) = (Upstream::start(), Upstream::start());
+    let guard = guard(&[one.url(), other.url()], "health: {interval: 1h}");
+    let call = || send(guard.listen, &[], call_tool(1, "echo", json!({"text": "a"})).to_string());
+    for _ in 0..30 {
+        assert_eq!(call().status, 200);
+    }
+    assert!(one.calls() >= 3 && other.calls() >= 3, "{} and {}", one.calls(), other.calls());
+    assert_eq!(one.calls() + other.calls(), 30);
+    drop(one);
+    let before = other.calls();
+    for _ in 0..15 {
+        assert_eq!(call().status, 200);
+    }
+    assert_eq!(other.calls() - before, 15);
+}
+
+#[test]
+fn a_session_of_an_http_node_stays_there() {
+    let nodes = [Peer::conformance_node(NODE), Peer::conformance_node(NODE)];
+    let guard = guard(&nodes.each_ref().map(Peer::url), "sessions: {failover: off}");
+    let sessions: Vec<Session<'_>> = (0..8).map(|_| Session::open(&guard)).collect();
+    let tags: HashSet<&str> = sessions.iter().filter_map(|session| session.id().split('.').next()).collect();
+    assert_eq!(tags.len(), 2, "both nodes have sessions");
+    for session in &sessions {
+        assert_eq!(session.ask(2, "tools/list", json!({})).status, 200);
+    }
+    let stranger = [("mcp-session-id", "00000000.1")];
+    let gone = send(guard.listen, &stranger, request(3, "tools/list", json!({})).to_string());
+    assert_eq!((gone.status, gone.reason().as_deref()), (404, Some("session_not_found")));
+}
+
+/// Opens sessions, kills a node, and asks in each again.
+fn sessions_outlive_a_node(transport: &str, url: impl Fn(&Peer) -> String) {
+    let [one, other] = [(); 2].map(|()| Peer::conformance_node_over(NODE, transport));
+    let guard = guard(&[url(&one), url(&other)], "health: {interval: 200ms, timeout: 200ms}");
+    let sessions: Vec<Session<'_>> = (0..12).map(|_| Session::open(&guard)).collect();
+    patiently("both nodes are well", || is_well(&guard, &one) && is_well(&guard, &other));
+    let gone = one.address();
+    drop(one);
+    for session in &sessions {
+        let answer = session.ask(2, "tools/list", json!({}));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(answer.json()["result"]["tools"].is_array(), "{}", answer.text());
+    }
+    patiently("it is known which is gone", || guard.metric(&series(gone)) == 0.0 && is_well(&guard, &other));
+    assert_eq!(guard.get("/readyz").map(|ready| ready.status), Some(200));
+}
+
+fn series(node: SocketAddr) -> String {
+    format!("mcp_guard_upstream_healthy{{node=\"{node}\"}}")
+}
+
+fn is_well(guard: &Guard, node: &Peer) -> bool {
+    guard.metric(&series(node.address())) == 1.0
+}
+
+#[test]
+fn sessions_over_tcp_outlive_their_node() {
+    sessions_outlive_a_node("--tcp", |node| format!("tcp://{}", node.address()));
+}
+
+#[test]
+fn sessions_over_web_sockets_outlive_their_node() {
+    sessions_outlive_a_node("--web-socket", |node| format!("ws://{}/mcp", node.address()));
+}
