@@ -154,18 +154,17 @@ impl Guard<'_> {
     /// Adds the services for `upstream`, whose nodes have these `healths`, and says what has to be done at the end.
     fn serve_upstream(&mut self, upstream: &Upstream, healths: &Healths) -> Result<Finish, RunError> {
         let (probes, finish) = match &upstream.target {
-            Target::Urls(urls) if upstream.target.is_http() => {
-                (self.serve_http(upstream, urls, healths)?, host::nothing_to_finish())
-            }
+            Target::Urls(urls) if upstream.target.is_http() => self.serve_http(upstream, urls, healths)?,
             Target::Urls(urls) => {
                 let links = urls.iter().map(|url| self.link(upstream, url)).collect::<Result<Vec<_>, _>>()?;
                 self.serve_links(upstream, links, healths)?
             }
             Target::Stdio { command, process } => {
                 let sessions = from_config::children(self.config, upstream, process);
+                let places = sessions.sessions_max.get();
                 let node = stdio::node(from_config::stdio(self.config, command, process), sessions);
-                self.serve_eras(upstream, || node.clone())?;
-                (vec![Probe::Session(node.clone())], end_sessions(node))
+                let finish = self.serve_eras(upstream, places, end_sessions(node.clone()), || node.clone())?;
+                (vec![Probe::Session(node)], finish)
             }
         };
         for (probe, health) in probes.into_iter().zip(healths.nodes()) {
@@ -176,7 +175,12 @@ impl Guard<'_> {
     }
 
     /// Serves nodes that speak Streamable HTTP, and says how each is asked whether it is well.
-    fn serve_http(&mut self, upstream: &Upstream, urls: &[NodeUrl], healths: &Healths) -> Result<Vec<Probe>, RunError> {
+    fn serve_http(
+        &mut self,
+        upstream: &Upstream,
+        urls: &[NodeUrl],
+        healths: &Healths,
+    ) -> Result<(Vec<Probe>, Finish), RunError> {
         let (mut nodes, mut probes) = (Vec::new(), Vec::new());
         for url in urls {
             let NodeUrl::Http(uri) = url else { continue };
@@ -185,14 +189,15 @@ impl Guard<'_> {
             nodes.push((url.to_string(), node));
             probes.push(Probe::Connect { dialer, timeout });
         }
-        match nodes.as_slice() {
-            [(_, node)] => self.serve_eras(upstream, || node.another_pool())?,
+        let (places, nothing) = (upstream.connections.get() * nodes.len(), host::nothing_to_finish());
+        let finish = match nodes.as_slice() {
+            [(_, node)] => self.serve_eras(upstream, places, nothing, || node.another_pool())?,
             _ => {
                 let all = balance::Http::new(Nodes::new(healths.nodes().cloned()), nodes);
-                self.serve_eras(upstream, || all.another_pool())?;
+                self.serve_eras(upstream, places, nothing, || all.another_pool())?
             }
-        }
-        Ok(probes)
+        };
+        Ok((probes, finish))
     }
 
     /// Serves nodes that have a connection for each session.
@@ -203,6 +208,7 @@ impl Guard<'_> {
         healths: &Healths,
     ) -> Result<(Vec<Probe>, Finish), RunError> {
         let options = from_config::sessions(self.config, upstream);
+        let places = options.sessions_max.get();
         let (node, probes) = match links.as_slice() {
             [link] => {
                 let node = SessionNode::new(Arc::clone(link), options);
@@ -218,8 +224,8 @@ impl Guard<'_> {
                 (SessionNode::new(any, options), probes)
             }
         };
-        self.serve_eras(upstream, || node.clone())?;
-        Ok((probes, end_sessions(node)))
+        let finish = self.serve_eras(upstream, places, end_sessions(node.clone()), || node.clone())?;
+        Ok((probes, finish))
     }
 
     /// The way to a node that has a connection for each session.
@@ -247,11 +253,26 @@ impl Guard<'_> {
         Ok(Dialer::new(authority(uri), tls))
     }
 
-    /// Serves clients of both eras, where they may.
-    fn serve_eras<U: NodeUpstream>(&mut self, upstream: &Upstream, node: impl Fn() -> U) -> Result<(), RunError> {
-        let eras = Eras::new(node(), from_config::era(upstream), from_config::sessions(self.config, upstream));
+    /// Serves clients of both eras, where they may, with a node that has so many `places` for calls at once; gives what has to
+    /// be done at the end, `finish` among it.
+    fn serve_eras<U: NodeUpstream>(
+        &mut self,
+        upstream: &Upstream,
+        places: usize,
+        finish: Finish,
+        node: impl Fn() -> U,
+    ) -> Result<Finish, RunError> {
+        let sessions = from_config::own_sessions(self.config, upstream);
+        let eras = Arc::new(Eras::new(node(), from_config::era(upstream), places, sessions));
         self.server.add_service(background_service("eras", eras.sweeper()));
-        self.serve(|| eras.by(node()))
+        self.serve(|| eras.by(node()))?;
+        let finish = Arc::new(finish);
+        Ok(Box::new(move || {
+            let (eras, finish) = (Arc::clone(&eras), Arc::clone(&finish));
+            Box::pin(async move {
+                tokio::join!(eras.shutdown(), finish());
+            })
+        }))
     }
 
     /// One service for each listener and core, with an upstream of its own.

@@ -6,7 +6,7 @@
 //!               Flags                          └── Problem: place, key, value, what is allowed ──▶ ConfigError
 //! ```
 //!
-//! A [`Config`] that exists is valid. What is known but not built yet (several nodes) is
+//! A [`Config`] that exists is valid. What is known but not built yet (several upstreams) is
 //! refused by name, never ignored.
 //!
 //! | what                      | bound                        | at the bound                   |

@@ -50,6 +50,13 @@ pub fn sessions(config: &Config, upstream: &Upstream) -> SessionOptions {
     options
 }
 
+/// How the guard's own sessions are kept with a stateless node, which need no connection while nothing is asked in them.
+pub fn own_sessions(config: &Config, upstream: &Upstream) -> SessionOptions {
+    let mut options = sessions(config, upstream);
+    options.sessions_max = at_most(NonZeroUsize::MAX, config.guard().limits.sessions_max());
+    options
+}
+
 /// The same for one that has a child for each.
 pub fn children(config: &Config, upstream: &Upstream, process: &Process) -> SessionOptions {
     let mut options = sessions(config, upstream);

@@ -43,11 +43,6 @@ where
         Ok((head.status, Self { ready, rest: None }))
     }
 
-    /// Whether there is one, or may be.
-    pub(super) fn has_message(&self) -> bool {
-        !self.ready.is_empty() || self.rest.is_some()
-    }
-
     /// Gives one back, which comes again next.
     pub(super) fn put_back(&mut self, message: Bytes) {
         self.ready.push_front(message);

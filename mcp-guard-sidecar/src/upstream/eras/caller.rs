@@ -29,7 +29,7 @@ pub(super) struct Caller {
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub(super) struct Identity {
     subject: Option<Box<str>>,
-    credentials: [Option<HeaderValue>; 2],
+    credentials: Vec<HeaderValue>,
     /// Where nothing else says who it is.
     client: Option<IpAddr>,
 }
@@ -58,8 +58,10 @@ impl Caller {
     }
 
     pub(super) fn identity(&self) -> Identity {
-        let credentials = [header::AUTHORIZATION, header::COOKIE].map(|name| self.head.headers.get(name).cloned());
-        let is_known = self.subject.is_some() || credentials.iter().any(Option::is_some);
+        // HTTP/2 may bring a cookie in several fields.
+        let values = |name: &HeaderName| self.head.headers.get_all(name).iter().cloned();
+        let credentials: Vec<HeaderValue> = CREDENTIALS.iter().flat_map(values).collect();
+        let is_known = self.subject.is_some() || !credentials.is_empty();
         Identity { subject: self.subject.clone(), credentials, client: self.client.filter(|_| !is_known) }
     }
 
@@ -94,7 +96,33 @@ impl Caller {
     }
 }
 
+/// Fields by which nodes know who calls.
+const CREDENTIALS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, HeaderName::from_static("x-api-key")];
+
 const ACCEPT: &str = "application/json, text/event-stream";
 
 const OF_MESSAGE: [HeaderName; 5] =
     [header::ACCEPT, header::CONTENT_ENCODING, header::CONTENT_LENGTH, header::CONTENT_TYPE, LAST_EVENT_ID];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(fields: &[(&'static str, &'static str)]) -> Identity {
+        let mut request = http::Request::post("/mcp");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        Caller::by(&Arc::new(head)).identity()
+    }
+
+    #[test]
+    fn whoever_differs_in_any_credential_is_another() {
+        let alice = [("cookie", "lang=en"), ("cookie", "sid=a"), ("accept", "*/*")];
+        assert!(identity(&alice) == identity(&alice[..2]));
+        for other in [&[("cookie", "lang=en"), ("cookie", "sid=b")][..], &alice[..1], &[("x-api-key", "a")], &[]] {
+            assert!(identity(&alice) != identity(other), "{other:?}");
+        }
+    }
+}

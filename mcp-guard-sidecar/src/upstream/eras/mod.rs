@@ -21,3 +21,11 @@ pub use service::{Eras, Sweeper};
 pub trait NodeUpstream: Upstream<Body: Body<Data = Bytes> + Unpin> + Clone {}
 
 impl<U> NodeUpstream for U where U: Upstream<Body: Body<Data = Bytes> + Unpin> + Clone {}
+
+/// Whether a JSON text is a log level (RFC 5424, section 6.2.1, as MCP spells them).
+fn is_level(text: &str) -> bool {
+    let level = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    level.is_some_and(|level| LEVELS.contains(&level))
+}
+
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];

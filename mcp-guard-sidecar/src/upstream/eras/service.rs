@@ -10,11 +10,12 @@ use futures_util::future::Either;
 use http::{Response, StatusCode};
 use mcp_guard::call::Method;
 use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError};
+use mcp_guard::session::SessionId;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
 use super::answer::EraBody;
-use super::detect::Detected;
+use super::detect::{Detected, discover, turns_client_away};
 use super::{NodeUpstream, to_legacy, to_modern};
 use crate::config::Era;
 use crate::upstream::sessions::{SessionNode, SessionOptions};
@@ -31,10 +32,11 @@ pub struct Eras<U: NodeUpstream> {
 }
 
 impl<U: NodeUpstream> Eras<U> {
-    /// The node behind `upstream`, which speaks as `era` says; `sessions` are those of legacy clients with a stateless node.
-    pub fn new(upstream: U, era: Era, sessions: SessionOptions) -> Self {
+    /// The node behind `upstream`, which speaks as `era` says, and has so many `places` for calls at once; `sessions` are those
+    /// of legacy clients with a stateless node.
+    pub fn new(upstream: U, era: Era, places: usize, sessions: SessionOptions) -> Self {
         Self {
-            legacy: to_legacy::Node::new(upstream.clone(), Arc::default()),
+            legacy: to_legacy::Node::new(upstream.clone(), places),
             modern: SessionNode::new(to_modern::Stateless::new(upstream.clone()), sessions),
             upstream,
             has_modern: Arc::default(),
@@ -58,7 +60,12 @@ impl<U: NodeUpstream> Eras<U> {
 
     /// What ends the sessions that wait too long.
     pub fn sweeper(&self) -> Sweeper<U> {
-        Sweeper { legacy: self.legacy.clone(), modern: self.modern.clone() }
+        Sweeper { legacy: self.legacy.clone() }
+    }
+
+    /// Ends all sessions that are kept here.
+    pub async fn shutdown(&self) {
+        tokio::join!(self.legacy.sweep(true), self.modern.shutdown());
     }
 
     fn as_it_is(&self, request: McpRequest) -> impl Future<Output = Reply<U>> + Send {
@@ -77,25 +84,36 @@ impl<U: NodeUpstream> Eras<U> {
 
     /// Sends a message of a legacy client to a node that may turn out to be stateless.
     async fn legacy(&self, request: McpRequest) -> Reply<U> {
-        if self.era == Era::Auto {
-            if !request.call.method.is(Method::INITIALIZE) {
-                if self.modern.has(&request.call) {
-                    return self.in_session(request).await;
+        let begins = request.call.method.is(Method::INITIALIZE);
+        if self.era == Era::Stateless {
+            if begins {
+                // Who is not let in is told so by the node itself.
+                let answered = discover(&self.upstream, &request).await?;
+                if turns_client_away(answered.status()) {
+                    return Ok(EraBody::node(answered));
                 }
-                let answered = self.upstream.send(request.clone()).await?;
-                // A stateless node does not know what to make of a session that was the guard's: it is not there any more.
-                let is_unknown = request.call.session.is_some() && answered.status() == StatusCode::BAD_REQUEST;
-                return if is_unknown { self.in_session(request).await } else { Ok(EraBody::node(answered)) };
             }
+            return self.in_session(request).await;
+        }
+        if begins {
             let answered = self.upstream.send(request.clone()).await?;
-            if !answered.status().is_client_error()
-                || !self.detected.is_stateless_only(&self.upstream, &request).await?
-            {
+            let is_refused = answered.status().is_client_error() && !turns_client_away(answered.status());
+            if !is_refused || !self.detected.is_stateless_only(&self.upstream, &request).await {
                 return Ok(EraBody::node(answered));
             }
             self.has_modern.store(true, Ordering::Relaxed);
+            return self.in_session(request).await;
         }
-        self.in_session(request).await
+        if self.modern.has(&request.call) {
+            return self.in_session(request).await;
+        }
+        let answered = self.upstream.send(request.clone()).await?;
+        // A stateless node does not know what to make of a session that was the guard's: it is not there any more.
+        let was_ours = request.call.session.as_deref().and_then(SessionId::parse).is_some();
+        if was_ours && answered.status() == StatusCode::BAD_REQUEST {
+            return self.in_session(request).await;
+        }
+        Ok(EraBody::node(answered))
     }
 
     /// Sends a message in a session of the guard's own, which the node knows nothing of.
@@ -140,7 +158,6 @@ impl<U: NodeUpstream> fmt::Debug for Eras<U> {
 /// Ends what clients have left behind.
 pub struct Sweeper<U: NodeUpstream> {
     legacy: to_legacy::Node<U>,
-    modern: SessionNode,
 }
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -151,10 +168,7 @@ impl<U: NodeUpstream> BackgroundService for Sweeper<U> {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => self.legacy.sweep(false).await,
-                _ = shutdown.changed() => {
-                    tokio::join!(self.legacy.sweep(true), self.modern.shutdown());
-                    return;
-                }
+                _ = shutdown.changed() => return,
             }
         }
     }

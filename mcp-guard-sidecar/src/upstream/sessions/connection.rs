@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request::Parts;
 use mcp_guard::session::FromNode;
 use tokio::sync::{mpsc, watch};
 
+use super::heads::Came;
 use super::session::Session;
 
 /// Messages that wait for a node to read them. More calls wait outside, holding their place in line.
@@ -62,9 +62,9 @@ impl Connection {
         self.session.hint()
     }
 
-    /// The head of the client's last request, where the link wants to know.
-    pub(crate) fn head(&self) -> Option<Arc<Parts>> {
-        self.session.head()
+    /// How the request with this id came, where the link wants to know. It is told once.
+    pub(crate) fn take_head(&self, id: &str) -> Option<Came> {
+        self.session.take_head(id)
     }
 
     /// Takes a message of the node.

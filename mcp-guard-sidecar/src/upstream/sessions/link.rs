@@ -22,7 +22,7 @@ pub(crate) trait Link: fmt::Debug + Send + Sync + 'static {
     /// [`UpstreamError::Unavailable`] if there can be no connection.
     async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError>;
 
-    /// Whether it wants to know by what requests the messages came: [`Connection::head`].
+    /// Whether it wants to know how requests came: [`Connection::take_head`].
     fn wants_heads(&self) -> bool {
         false
     }

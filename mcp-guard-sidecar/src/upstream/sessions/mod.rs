@@ -26,6 +26,7 @@
 mod answer;
 mod body;
 mod connection;
+mod heads;
 mod inlet;
 mod keeper;
 mod lines;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http::request::Parts;
 use mcp_guard::call::Call;
 use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::refusal::{Reason, Refusal};
@@ -15,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::answer;
 use super::body::SessionBody;
 use super::connection::{Connection, Handle};
+use super::heads::Came;
 use super::keeper::{connect, keep};
 use super::outbox::Start;
 use super::registry::Registry;
@@ -28,11 +28,12 @@ pub(super) async fn open(
     call: &Call,
     id: &str,
     line: Bytes,
-    head: Option<Arc<Parts>>,
+    came: Option<Came>,
 ) -> Result<Response<SessionBody>, UpstreamError> {
     let place = take_place(inner)?;
-    let opening = start(inner, place, call.subject.clone(), head).await.inspect_err(|_| inner.note(Health::Failing))?;
+    let opening = start(inner, place, call.subject.clone()).await.inspect_err(|_| inner.note(Health::Failing))?;
     let limit = inner.options.start_timeout;
+    let _noted = opening.session.note_head(id, came);
     let asking = Asking { id, progress_token: None, is_carrier: false };
     let answered = opening.session.ask_first(&opening.handle, asking, line.clone(), limit).await;
     inner.note(if matches!(answered, Ok(Start::End(End::Answered(_)))) { Health::Alive } else { Health::Failing });
@@ -87,15 +88,11 @@ pub(super) async fn start(
     inner: &Arc<Inner>,
     place: OwnedSemaphorePermit,
     subject: Option<Box<str>>,
-    head: Option<Arc<Parts>>,
 ) -> Result<Opening, UpstreamError> {
     let mut tries = inner.link.tries();
     let (opening, session, keeper) = loop {
         let id = random::id().map_err(|error| UpstreamError::Unavailable(format!("no session id: {error}")))?;
         let session = Session::new(id, inner.options.profile, subject.clone());
-        if let Some(head) = &head {
-            session.note_head(head);
-        }
         let (connection, lines) = Connection::new(&session, 0);
         let opening = Opening { session: Arc::clone(&session), handle: connection.handle().clone(), is_kept: false };
         tries = tries.saturating_sub(1);

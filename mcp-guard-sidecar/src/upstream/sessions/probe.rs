@@ -23,7 +23,7 @@ const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{}}"#;
 /// Opens a session, pings, and ends it. At the bound of sessions nothing new is learned.
 pub(super) async fn probe(inner: &Arc<Inner>, known: Health) -> Health {
     let Ok(place) = take_place(inner) else { return known };
-    let Ok(opening) = start(inner, place, None, None).await else { return Health::Failing };
+    let Ok(opening) = start(inner, place, None).await else { return Health::Failing };
     tokio::select! {
         is_alive = answers_ping(inner, &opening) => if is_alive { Health::Alive } else { Health::Failing },
         // Dropping the opening closes the connection, which ending the sessions does not.

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use mcp_guard::call::{Call, Kind, Method};
@@ -20,6 +19,7 @@ use tower::Service;
 
 use super::answer;
 use super::body::{SessionBody, broken, replaced};
+use super::heads::Came;
 use super::link::Link;
 use super::open::open;
 use super::options::SessionOptions;
@@ -79,14 +79,10 @@ impl Inner {
         let Some(id) = incoming.call.session.as_deref() else {
             return Err(refuse(Reason::InvalidRequest, "`Mcp-Session-Id` missing"));
         };
-        let session = SessionId::parse(id)
+        SessionId::parse(id)
             .and_then(|id| self.registry.find(id))
             .filter(|session| session.is_of(incoming.call))
-            .ok_or_else(gone)?;
-        if let Some(head) = &incoming.head {
-            session.note_head(head);
-        }
-        Ok(session)
+            .ok_or_else(gone)
     }
 }
 
@@ -181,8 +177,8 @@ impl Service<Request<Full<Bytes>>> for SessionNode {
             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             let accepts_events = answer::accepts_events(&head.headers);
             let limit = patience(&head.extensions, inner.options.first_byte);
-            let head = inner.link.wants_heads().then(|| Arc::new(head));
-            dispatch(&inner, Incoming { call: &call, body, accepts_events, limit, head }).await
+            let came = inner.link.wants_heads().then(|| Came { head: Arc::new(head), until: clock::now() + limit });
+            dispatch(&inner, Incoming { call: &call, body, accepts_events, limit, came }).await
         })
     }
 }
@@ -194,8 +190,8 @@ struct Incoming<'a> {
     accepts_events: bool,
     /// How long the node may take.
     limit: Duration,
-    /// What the request says of itself, where the link wants to know.
-    head: Option<Arc<Parts>>,
+    /// Where the link wants to know.
+    came: Option<Came>,
 }
 
 async fn dispatch(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Reply {
@@ -241,14 +237,15 @@ async fn initialize(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Reply {
         return Err(refuse(Reason::InvalidRequest, "the session is initialized already"));
     }
     let line = line(inner, incoming.body)?;
-    open(inner, incoming.call, id(incoming.call)?, line, incoming.head).await
+    open(inner, incoming.call, id(incoming.call)?, line, incoming.came).await
 }
 
 async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     let session = inner.find(&incoming)?;
-    let Incoming { call, body, accepts_events, limit, .. } = incoming;
+    let Incoming { call, body, accepts_events, limit, came } = incoming;
     let line = line(inner, body.clone())?;
     let id = id(call)?;
+    let _noted = session.note_head(id, came);
     // What comes before the answer comes as a stream, which not every client takes, and of which the guard itself reads
     // only the answer.
     let is_carrier = accepts_events && !call.guards_own;

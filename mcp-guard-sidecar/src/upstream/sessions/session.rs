@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
 use mcp_guard::call::Call;
 use mcp_guard::middleware::UpstreamError;
 use mcp_guard::refusal::{Reason, Refusal};
@@ -14,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::connection::Handle;
+use super::heads::{Came, Heads, Noted};
 use super::outbox::{Outbox, Start};
 use crate::upstream::patience::timed_out;
 
@@ -31,8 +31,7 @@ pub(crate) struct Session {
     standing: watch::Sender<Standing>,
     /// Whether a request of the client's was answered since that was asked last.
     has_answered: AtomicBool,
-    /// What the client's last request said of itself, where that matters.
-    head: Mutex<Option<Arc<Parts>>>,
+    heads: Heads,
 }
 
 /// Whether messages can reach a node.
@@ -76,7 +75,7 @@ impl Session {
             orphans: Mutex::default(),
             standing: watch::Sender::new(Standing::Detached),
             has_answered: AtomicBool::new(false),
-            head: Mutex::default(),
+            heads: Heads::default(),
         })
     }
 
@@ -156,12 +155,13 @@ impl Session {
         self.has_answered.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) fn head(&self) -> Option<Arc<Parts>> {
-        lock(&self.head).clone()
+    /// Notes how the request with this id came, where that matters, until what is given back is dropped.
+    pub(super) fn note_head(&self, id: &str, came: Option<Came>) -> Option<Noted> {
+        self.heads.note(id, came?)
     }
 
-    pub(super) fn note_head(&self, head: &Arc<Parts>) {
-        *lock(&self.head) = Some(Arc::clone(head));
+    pub(super) fn take_head(&self, id: &str) -> Option<Came> {
+        self.heads.take(id)
     }
 
     /// What another node would have to be told.

@@ -8,8 +8,9 @@ use futures_util::stream::unfold;
 use http::{Response, StatusCode};
 use mcp_guard::call::{Call, Method};
 use mcp_guard::middleware::{UpstreamError, clock};
+use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::reply::same_id;
-use mcp_guard::session::{FromNode, one_line};
+use mcp_guard::session::{FromNode, SessionId, one_line};
 use tokio::time::timeout;
 
 use super::lease::Lease;
@@ -34,6 +35,7 @@ pub(super) struct Flight<U: NodeUpstream> {
 }
 
 /// What the client's request says of how it wants to be answered.
+#[derive(Clone)]
 pub(super) struct Asker {
     pub(super) caller: Caller,
     pub(super) call: Arc<Call>,
@@ -157,10 +159,14 @@ impl<U: NodeUpstream> Flight<U> {
         Some(Step::Answer(status, answer))
     }
 
-    /// Says something to the node that it need not answer.
-    async fn say(&mut self, asker: &Asker, message: Message) {
-        if let Some(lease) = &self.lease {
-            self.node.say(lease.request(&asker.caller, message)).await;
+    /// Says something to the node that it need not answer, and whether it has taken it.
+    async fn say(&mut self, asker: &Asker, message: Message) -> bool {
+        match &self.lease {
+            Some(lease) => {
+                let request = lease.request(&asker.caller, message);
+                self.node.say(request).await
+            }
+            None => false,
         }
     }
 
@@ -172,15 +178,22 @@ impl<U: NodeUpstream> Flight<U> {
         Ok(response(asker.id(), "result", &result))
     }
 
-    /// Goes on with a call whose client has answered.
+    /// Goes on with a call, known by `state`, whose client has answered.
     pub(super) async fn go_on(
+        state: SessionId,
         mut round: Round<U>,
         responses: &Object<'_>,
         asker: Asker,
     ) -> Result<Response<EraBody<U::Body>>, UpstreamError> {
-        let answers = round.answered(responses);
-        for (id, answer) in answers {
-            round.flight.say(&asker, Message::response(&id, "result", answer)).await;
+        for (id, answer) in round.answered(responses) {
+            if !round.flight.say(&asker, Message::response(&id, "result", answer)).await {
+                // The client may say it again; what the node has taken it is not asked for any more.
+                let node = round.flight.node.clone();
+                node.shared.rounds.put_back(state, round);
+                let refusal = Refusal::new(Reason::UpstreamUnavailable, "the node does not take the answer now");
+                return Err(UpstreamError::Refused(Box::new(refusal.retry_after(Duration::from_secs(1)))));
+            }
+            round.settle(&id);
         }
         if round.questions.is_empty() {
             return round.flight.respond(asker).await;

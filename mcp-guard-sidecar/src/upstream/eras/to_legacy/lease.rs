@@ -44,9 +44,10 @@ impl<U: NodeUpstream> Lease<U> {
         }
     }
 
-    /// The session is not there any more.
-    pub(super) fn forget(mut self) {
-        self.is_over = true;
+    /// The same lease, of a session of which more is known.
+    pub(super) fn with(mut self, session: Session) -> Self {
+        self.session = session;
+        self
     }
 }
 

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use mcp_guard::call::Method;
 use mcp_guard::session::{FromNode, one_line};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::flight::{Asker, unasked};
 use super::lease::Lease;
@@ -25,6 +25,9 @@ const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// From the end of the node's stream to the next one.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the node may take to begin it.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a client can listen for, by its name in the filter: the capability of the node's, and the notification.
 const LISTS: [(&str, &str, &str); 3] = [
@@ -129,9 +132,10 @@ pub(super) async fn open<U: NodeUpstream>(
 impl<U: NodeUpstream> Listener<U> {
     /// Asks for the session's stream, and says whether there is one.
     async fn listen(&mut self) -> bool {
-        let request = self.lease.request(&self.asker.caller, Message::listen());
-        self.messages = match self.node.upstream.send(request).await {
-            Ok(response) if response.status() == StatusCode::OK => {
+        // The client's own request had its time; this stream has one for each beginning.
+        let request = self.lease.request(&self.asker.caller.at_leisure(), Message::listen());
+        self.messages = match timeout(LISTEN_TIMEOUT, self.node.upstream.send(request)).await {
+            Ok(Ok(response)) if response.status() == StatusCode::OK => {
                 Messages::of(response).await.ok().map(|(_, all)| all)
             }
             Ok(_) | Err(_) => None,

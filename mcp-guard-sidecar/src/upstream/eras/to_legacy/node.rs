@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
 use mcp_guard::call::{Kind, Method};
 use mcp_guard::middleware::headers::SESSION;
 use mcp_guard::middleware::{McpRequest, UpstreamError, clock};
 use mcp_guard::refusal::{Reason, Refusal};
+use mcp_guard::reply::same_id;
 use mcp_guard::session::FromNode;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::flight::{Asker, Flight};
 use super::lease::Lease;
@@ -41,11 +43,12 @@ pub(crate) struct Shared<U: NodeUpstream> {
     pub(super) tools: Tools,
 }
 
-impl<U: NodeUpstream> Default for Shared<U> {
-    fn default() -> Self {
+impl<U: NodeUpstream> Shared<U> {
+    /// For a node with so many places for calls at once.
+    fn new(places: usize) -> Self {
         Self {
             pool: Pool::default(),
-            rounds: Rounds::default(),
+            rounds: Rounds::new(places / ROUNDS_SHARE),
             listeners: Listeners::default(),
             tools: Tools::default(),
         }
@@ -61,7 +64,7 @@ impl<U: NodeUpstream> Clone for Node<U> {
 /// What the node gave in place of a session or of an answer in it.
 pub(super) enum Instead<B> {
     /// An answer that says why, as of who is not let in.
-    Answer(Response<B>),
+    Answer(Box<Response<EraBody<B>>>),
     /// None at all.
     Error(UpstreamError),
 }
@@ -72,12 +75,20 @@ impl<B> From<UpstreamError> for Instead<B> {
     }
 }
 
+/// Of all places for calls, this part may be taken by calls that wait for their clients' answers.
+const ROUNDS_SHARE: usize = 4;
+
+/// How long it may take until the place of a session that was ended is free.
+const MAKING_ROOM: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// How long a node may take for what nobody waits for.
 const LEISURE: Duration = Duration::from_secs(5);
 
 impl<U: NodeUpstream> Node<U> {
-    pub(crate) fn new(upstream: U, shared: Arc<Shared<U>>) -> Self {
-        Self { upstream, shared }
+    /// One with so many places for calls at once.
+    pub(crate) fn new(upstream: U, places: usize) -> Self {
+        Self { upstream, shared: Arc::new(Shared::new(places)) }
     }
 
     /// The same node by other connections.
@@ -99,7 +110,8 @@ impl<U: NodeUpstream> Node<U> {
         let params = request.call.params.clone().and_then(|range| request.body.get(range));
         let params = params.and_then(Object::of).unwrap_or_default();
         let (caller, call) = (Caller::of(&request), Arc::clone(&request.call));
-        let asker = Asker { caller, call, introduction: Introduction::of(&params) };
+        let introduction = Introduction::of(&params).map_err(refused)?;
+        let asker = Asker { caller, call, introduction };
         let method = &request.call.method;
         let answered = if request::is_gone(method) {
             return Err(refuse(Reason::MethodNotFound, "the revision 2026-07-28 has no such method"));
@@ -108,9 +120,10 @@ impl<U: NodeUpstream> Node<U> {
         } else if method.is(Method::SUBSCRIPTIONS_LISTEN) {
             listen::open(self, asker, &params).await
         } else if let Some(state) = params.string("requestState") {
-            let round = self.shared.rounds.take(&state, &asker.caller.identity(), &asker.call).map_err(refused)?;
+            let (id, round) =
+                self.shared.rounds.take(&state, &asker.caller.identity(), &asker.call).map_err(refused)?;
             let responses = params.object("inputResponses").unwrap_or_default();
-            return Flight::go_on(round, &responses, asker).await;
+            return Flight::go_on(id, round, &responses, asker).await;
         } else {
             let params = request::params(params);
             if method.is(Method::TOOLS_CALL) {
@@ -120,7 +133,7 @@ impl<U: NodeUpstream> Node<U> {
         };
         match answered {
             Ok(response) => Ok(response),
-            Err(Instead::Answer(response)) => Ok(EraBody::node(response)),
+            Err(Instead::Answer(response)) => Ok(*response),
             // Nothing was sent, so that it can be sent again.
             Err(Instead::Error(UpstreamError::Unavailable(detail) | UpstreamError::Unsent { detail, .. })) => {
                 Err(UpstreamError::Unsent { detail, request: Box::new(request) })
@@ -130,19 +143,20 @@ impl<U: NodeUpstream> Node<U> {
     }
 
     async fn call(&self, asker: Asker, params: &str) -> Result<Response<EraBody<U::Body>>, Instead<U::Body>> {
+        let mut lease = self.session(&asker).await?;
         loop {
-            let mut lease = self.session(&asker).await?;
             self.set_level(&mut lease, &asker).await;
             let id = lease.begin();
             let message = Message::request(&id, asker.call.method.as_str(), params);
             let answered = self.upstream.send(lease.request(&asker.caller, message)).await;
-            if lease.is_used && is_forgotten(&answered) {
-                // The node has ended it meanwhile, and has run nothing in it.
-                lease.forget();
-                continue;
-            }
             let response = match answered {
                 Ok(response) => response,
+                Err(UpstreamError::Refused(refusal))
+                    if lease.is_used && refusal.reason() == Reason::SessionNotFound =>
+                {
+                    lease = self.another(lease, &asker).await?;
+                    continue;
+                }
                 Err(error) => {
                     if is_unsent(&error) {
                         lease.settled();
@@ -150,58 +164,90 @@ impl<U: NodeUpstream> Node<U> {
                     return Err(error.into());
                 }
             };
-            if !response.status().is_success() {
-                lease.settled();
-                return Ok(turned_down(response, &asker, lease.server()).await?);
+            if response.status().is_success() {
+                let (_, messages) = Messages::of(response).await?;
+                return Ok(Flight::new(self.clone(), lease, id, messages).respond(asker).await?);
             }
-            let (_, messages) = Messages::of(response).await?;
-            return Ok(Flight::new(self.clone(), lease, id, messages).respond(asker).await?);
+            lease.settled();
+            let (head, body) = whole(response).await?;
+            // The node has ended the session meanwhile, and has run nothing in it; unless it says so of the call itself.
+            let speaks_of_session = matches!(head.status, StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST)
+                && !matches!(FromNode::read(&body), Some(FromNode::Response { id: of, .. }) if same_id(of, &id));
+            if lease.is_used && speaks_of_session {
+                lease = self.another(lease, &asker).await?;
+                continue;
+            }
+            return Ok(turned_down(head, body, &asker, lease.server()));
         }
+    }
+
+    /// A new session in place of one that the node does not know any more.
+    async fn another(&self, forgotten: Lease<U>, asker: &Asker) -> Result<Lease<U>, Instead<U::Body>> {
+        drop(forgotten);
+        self.open(asker, Key::of(&asker.caller, &asker.introduction)).await
     }
 
     /// A session of the client's: one that waits, or a new one.
     pub(super) async fn session(&self, asker: &Asker) -> Result<Lease<U>, Instead<U::Body>> {
         let key = Key::of(&asker.caller, &asker.introduction);
-        let session = match self.shared.pool.take(&key) {
-            Some(session) => session,
-            None => self.open(asker, key).await?,
-        };
-        Ok(Lease::new(self, session))
+        match self.shared.pool.take(&key) {
+            Some(session) => Ok(Lease::new(self, session)),
+            None => self.open(asker, key).await,
+        }
     }
 
-    async fn open(&self, asker: &Asker, key: Key) -> Result<Session, Instead<U::Body>> {
+    /// Opens a session. That goes on if the client leaves meanwhile, and then ends it: it would be the node's for long.
+    async fn open(&self, asker: &Asker, key: Key) -> Result<Lease<U>, Instead<U::Body>> {
+        let (node, asker) = (self.clone(), asker.clone());
+        let opened = tokio::spawn(async move { node.open_to_its_end(&asker, key).await }).await;
+        opened.unwrap_or_else(|_| Err(refuses("the guard broke off").into()))
+    }
+
+    async fn open_to_its_end(&self, asker: &Asker, key: Key) -> Result<Lease<U>, Instead<U::Body>> {
         let ask = || {
             let params = asker.introduction.initialize(NEWEST.as_str());
             let message = Message::request("\"mcp-guard-0\"", Method::INITIALIZE, &params);
             self.upstream.send(asker.caller.request(message, NEWEST, http::HeaderMap::new()))
         };
+        let is_full = |answered: &Result<_, UpstreamError>| matches!(answered, Err(UpstreamError::Refused(refusal)) if refusal.reason() == Reason::TooManySessions);
         let mut answered = ask().await;
-        if matches!(&answered, Err(UpstreamError::Refused(refusal)) if refusal.reason() == Reason::TooManySessions)
+        if is_full(&answered)
             && let Some(oldest) = self.shared.pool.make_room()
         {
             self.end(&oldest).await;
-            answered = ask().await;
+            // Its place is free when its process is gone.
+            let asked_first = clock::now();
+            while is_full(&answered) && clock::now() - asked_first < MAKING_ROOM {
+                sleep(LOOK_AGAIN).await;
+                answered = ask().await;
+            }
         }
         let response = answered?;
-        if !response.status().is_success() {
-            return Err(Instead::Answer(response));
-        }
         let id = response.headers().get(SESSION).cloned();
+        if !response.status().is_success() {
+            let (head, body) = whole(response).await?;
+            return Err(Instead::Answer(Box::new(turned_down(head, body, asker, "null"))));
+        }
+        // It ends if this does not come to its end.
+        let unbegun = Lease::new(self, Session::unbegun(key, &asker.caller, id));
         let (_, mut messages) = Messages::of(response).await?;
-        let result = loop {
+        let answer = loop {
             let message = messages.next().await.ok_or_else(|| refuses("it ended before its answer"))??;
             match FromNode::read(&message) {
                 Some(FromNode::Response { is_error: false, .. }) => break message,
-                Some(FromNode::Response { .. }) => return Err(refuses(&String::from_utf8_lossy(&message)).into()),
+                Some(FromNode::Response { .. }) => {
+                    let told = result::answer(&message, asker.id(), &asker.call.method, "null");
+                    let (status, told) = told.ok_or_else(|| refuses("its answer is none"))?;
+                    return Err(Instead::Answer(Box::new(EraBody::json(status, told))));
+                }
                 Some(FromNode::Request { .. } | FromNode::Notification { .. }) | None => {}
             }
         };
-        let message = Object::of(&result).unwrap_or_default();
-        let result = message.object("result").unwrap_or_default();
-        let session = Session::begun(key, &asker.caller, id, &result);
-        let session = session.ok_or_else(|| refuses("its answer names no revision that is known"))?;
-        self.say(session.request(&asker.caller, Message::notification(Method::INITIALIZED, "{}"))).await;
-        Ok(session)
+        let message = Object::of(&answer).unwrap_or_default();
+        let begun = unbegun.begun(&message.object("result").unwrap_or_default());
+        let lease = unbegun.with(begun.ok_or_else(|| refuses("its answer names no revision that is known"))?);
+        self.say(lease.request(&asker.caller, Message::notification(Method::INITIALIZED, "{}"))).await;
+        Ok(lease)
     }
 
     /// Lets the node tell as much as the client wants to hear.
@@ -230,12 +276,13 @@ impl<U: NodeUpstream> Node<U> {
         false
     }
 
-    /// Says what the node need not answer. If it cannot be told, the next thing that is asked shows it.
-    pub(super) async fn say(&self, request: McpRequest) {
-        if let Ok(Ok(response)) = timeout(LEISURE, self.upstream.send(request)).await {
-            // Read to its end, so that its connection serves the next one.
-            let _ = timeout(LEISURE, Messages::of(response)).await;
-        }
+    /// Says what the node need not answer, and whether it has taken it.
+    pub(super) async fn say(&self, request: McpRequest) -> bool {
+        let Ok(Ok(response)) = timeout(LEISURE, self.upstream.send(request)).await else { return false };
+        let is_taken = response.status().is_success();
+        // Read to its end, so that its connection serves the next one.
+        let _ = timeout(LEISURE, Messages::of(response)).await;
+        is_taken
     }
 
     pub(super) async fn end(&self, session: &Session) {
@@ -259,32 +306,24 @@ pub(super) fn told(asker: &Asker, result: &str) -> Bytes {
     response(asker.id(), "result", result)
 }
 
-fn is_forgotten<B>(answered: &Result<Response<B>, UpstreamError>) -> bool {
-    match answered {
-        Ok(response) => matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST),
-        Err(UpstreamError::Refused(refusal)) => refusal.reason() == Reason::SessionNotFound,
-        Err(_) => false,
-    }
-}
-
 fn is_unsent(error: &UpstreamError) -> bool {
     matches!(error, UpstreamError::Unavailable(_) | UpstreamError::Unsent { .. } | UpstreamError::Refused(_))
 }
 
-/// A status that is no success stays, with all that its head says; an error in the body gets the id of the client's request.
-async fn turned_down<B>(
-    response: Response<B>,
-    asker: &Asker,
-    server: &str,
-) -> Result<Response<EraBody<B>>, UpstreamError>
+/// An answer that is no stream, read to its end.
+async fn whole<B>(response: Response<B>) -> Result<(Parts, Bytes), UpstreamError>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let (head, body) = response.into_parts();
     let (_, mut messages) = Messages::of(Response::new(body)).await?;
-    let body = messages.next().await.transpose()?.unwrap_or_default();
+    Ok((head, messages.next().await.transpose()?.unwrap_or_default()))
+}
+
+/// A status that is no success stays, with all that its head says; an error in the body gets the id of the client's request.
+fn turned_down<B>(head: Parts, body: Bytes, asker: &Asker, server: &str) -> Response<EraBody<B>> {
     let error = result::answer(&body, asker.id(), &asker.call.method, server).map(|(_, error)| error);
-    Ok(EraBody::with_head(head, error.unwrap_or(body)))
+    EraBody::with_head(head, error.unwrap_or(body))
 }
 
 fn refuses(why: &str) -> UpstreamError {

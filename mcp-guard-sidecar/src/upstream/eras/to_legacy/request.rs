@@ -1,7 +1,9 @@
 //! What a request of 2026-07-28 is to a legacy node.
 
 use mcp_guard::call::Method;
+use mcp_guard::refusal::{Reason, Refusal};
 
+use crate::upstream::eras::is_level;
 use crate::upstream::eras::object::Object;
 
 /// What the revision itself says in `_meta` begins so.
@@ -17,14 +19,26 @@ pub(super) struct Introduction {
 
 impl Introduction {
     /// By the request's `params`.
-    pub(super) fn of(params: &Object<'_>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// `invalid_params` for what no node could make a session of, or what nobody should be kept in mind by.
+    pub(super) fn of(params: &Object<'_>) -> Result<Self, Refusal> {
         let meta = params.object("_meta").unwrap_or_default();
-        let said = |name: &str| meta.get(&format!("{PREFIX}{name}")).filter(|value| *value != "null").map(Box::from);
-        Self {
-            capabilities: said("clientCapabilities").unwrap_or_else(|| "{}".into()),
-            client_info: said("clientInfo").unwrap_or_else(|| CLIENT_INFO.into()),
-            log_level: said("logLevel"),
-        }
+        let said = |name: &str| meta.get(&format!("{PREFIX}{name}")).filter(|value| *value != "null");
+        let object = |name: &str, otherwise: &str| match said(name) {
+            None => Ok(otherwise.into()),
+            Some(text) if text.starts_with('{') && text.len() <= INTRODUCTION_BYTES_MAX => Ok(text.into()),
+            Some(_) => {
+                let detail = format!("`{name}` in `_meta` must be an object of at most {INTRODUCTION_BYTES_MAX} bytes");
+                Err(Refusal::new(Reason::InvalidParams, detail))
+            }
+        };
+        Ok(Self {
+            capabilities: object("clientCapabilities", "{}")?,
+            client_info: object("clientInfo", CLIENT_INFO)?,
+            log_level: said("logLevel").filter(|level| is_level(level)).map(Box::from),
+        })
     }
 
     /// The level of what it wants to be told; without one it wants to be told nothing.
@@ -54,6 +68,9 @@ impl Introduction {
         Object::read(&self.capabilities).is_some_and(|capabilities| capabilities.has(name))
     }
 }
+
+/// As much as a client may say of itself: its sessions are told from those of others by it.
+const INTRODUCTION_BYTES_MAX: usize = 16 << 10;
 
 /// Who does not say who he is: legacy nodes must be told.
 const CLIENT_INFO: &str = concat!(r#"{"name":"mcp-guard","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
@@ -111,12 +128,18 @@ mod tests {
 
     #[test]
     fn a_client_is_introduced_as_it_introduces_itself() {
-        let introduction = Introduction::of(&Object::read(PARAMS).unwrap());
+        let introduction = Introduction::of(&Object::read(PARAMS).unwrap()).unwrap();
         assert!(introduction.can_answer("roots/list") && !introduction.can_answer("sampling/createMessage"));
         let initialize = introduction.initialize("2025-11-25");
         let initialize = Object::read(&initialize).unwrap();
         assert_eq!(initialize.get("capabilities"), Some(r#"{"roots":{}}"#));
         assert!(initialize.object("clientInfo").unwrap().has("version"));
         assert_eq!(introduction.log_level(), None);
+        for meta in
+            [r#"{"io.modelcontextprotocol/clientInfo":5}"#, r#"{"io.modelcontextprotocol/clientCapabilities":[]}"#]
+        {
+            let params = format!(r#"{{"_meta":{meta}}}"#);
+            assert!(Introduction::of(&Object::read(&params).unwrap()).is_err(), "{meta}");
+        }
     }
 }

@@ -17,8 +17,8 @@ use crate::upstream::eras::object::{Object, quote};
 /// How long a client may take to answer. Then the call is cancelled.
 pub(super) const LASTS: Duration = Duration::from_secs(300);
 
-/// Calls that wait, of all clients together.
-const WAITING_MAX: usize = 1024;
+/// Calls that wait of one client.
+const OF_ONE_MAX: usize = 16;
 
 /// A request of the node's.
 pub(super) struct Question {
@@ -64,17 +64,18 @@ impl<U: NodeUpstream> Round<U> {
         self.identity == *identity && self.method == call.method && self.target.as_deref() == call.target.as_deref()
     }
 
-    /// Takes the answers out of `responses`: each question's id, and its answer.
-    pub(super) fn answered<'r>(&mut self, responses: &'r Object<'_>) -> Vec<(Box<str>, &'r str)> {
-        let mut answers = Vec::new();
-        self.questions.retain(|question| match responses.get(&key(question)) {
-            Some(answer) if answer.starts_with('{') => {
-                answers.push((question.id.clone(), answer));
-                false
-            }
-            Some(_) | None => true,
-        });
-        answers
+    /// The questions that `responses` answer, each with its answer.
+    pub(super) fn answered<'r>(&self, responses: &'r Object<'_>) -> Vec<(Box<str>, &'r str)> {
+        let answer = |question: &Question| {
+            let answer = responses.get(&key(question)).filter(|answer| answer.starts_with('{'))?;
+            Some((question.id.clone(), answer))
+        };
+        self.questions.iter().filter_map(answer).collect()
+    }
+
+    /// The node has the answer to the question with this id.
+    pub(super) fn settle(&mut self, id: &str) {
+        self.questions.retain(|question| &*question.id != id);
     }
 }
 
@@ -86,15 +87,15 @@ fn key(question: &Question) -> String {
 /// All calls that wait, by the `requestState` that their clients were given.
 pub(super) struct Rounds<U: NodeUpstream> {
     waiting: Mutex<HashMap<SessionId, Round<U>>>,
-}
-
-impl<U: NodeUpstream> Default for Rounds<U> {
-    fn default() -> Self {
-        Self { waiting: Mutex::default() }
-    }
+    max: usize,
 }
 
 impl<U: NodeUpstream> Rounds<U> {
+    /// None yet, and never more than so many: each holds a place at the node.
+    pub(super) fn new(max: usize) -> Self {
+        Self { waiting: Mutex::default(), max: max.max(1) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Round<U>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,23 +105,30 @@ impl<U: NodeUpstream> Rounds<U> {
         let state = random::id().map_err(|error| Refusal::new(Reason::QueueFull, error.to_string()))?;
         let result = asking(&round.questions, state);
         let mut waiting = self.lock();
-        if waiting.len() >= WAITING_MAX {
-            let detail = format!("{WAITING_MAX} calls wait for their clients' answers");
+        let of_one = waiting.values().filter(|known| known.identity == round.identity).count();
+        if waiting.len() >= self.max || of_one >= OF_ONE_MAX {
+            let detail =
+                format!("{} calls wait for their clients' answers, {of_one} of them for this one's", waiting.len());
             return Err(Refusal::new(Reason::QueueFull, detail));
         }
         waiting.insert(state, round);
         Ok(result)
     }
 
+    /// Puts a call back that was taken.
+    pub(super) fn put_back(&self, state: SessionId, round: Round<U>) {
+        self.lock().insert(state, round);
+    }
+
     /// Takes the call that waits under `state` for the client with `identity`, which goes on with it by `call`.
-    pub(super) fn take(&self, state: &str, identity: &Identity, call: &Call) -> Result<Round<U>, Refusal> {
+    pub(super) fn take(&self, state: &str, identity: &Identity, call: &Call) -> Result<(SessionId, Round<U>), Refusal> {
         let unknown = || Refusal::new(Reason::InvalidParams, "`requestState` is none that waits: begin the call anew");
         let state = SessionId::parse(state).ok_or_else(unknown)?;
         let mut waiting = self.lock();
         if !waiting.get(&state).is_some_and(|round| round.is_of(identity, call)) {
             return Err(unknown());
         }
-        waiting.remove(&state).ok_or_else(unknown)
+        waiting.remove(&state).map(|round| (state, round)).ok_or_else(unknown)
     }
 
     /// Ends those whose client took too long. They are dropped by whoever gets them.

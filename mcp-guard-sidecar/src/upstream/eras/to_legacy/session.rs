@@ -64,19 +64,34 @@ struct Facts {
 }
 
 impl Session {
-    /// One that began with `result`, what `initialize` was answered; `None` if it was none that can be meant.
-    pub(super) fn begun(key: Key, opener: &Caller, id: Option<HeaderValue>, result: &Object<'_>) -> Option<Self> {
-        let text = |name: &str| result.get(name).map(Box::from);
+    /// One that the node may have opened, of which nothing is known but its id.
+    pub(super) fn unbegun(key: Key, opener: &Caller, id: Option<HeaderValue>) -> Self {
         let facts = Facts {
             key,
             opener: opener.at_leisure(),
             id,
-            revision: Revision::parse(&result.string("protocolVersion")?)?,
-            server: text("serverInfo").unwrap_or_else(|| r#"{"name":"unknown","version":""}"#.into()),
-            capabilities: text("capabilities").unwrap_or_else(|| "{}".into()),
-            instructions: text("instructions"),
+            revision: NEWEST,
+            server: r#"{"name":"unknown","version":""}"#.into(),
+            capabilities: "{}".into(),
+            instructions: None,
         };
-        Some(Self { facts: Arc::new(facts), log_level: None, asked: 0, is_used: false })
+        Self { facts: Arc::new(facts), log_level: None, asked: 0, is_used: false }
+    }
+
+    /// The same, begun with `result`, what `initialize` was answered; `None` if that names no revision that is known.
+    pub(super) fn begun(&self, result: &Object<'_>) -> Option<Self> {
+        let text = |name: &str, known: &str| result.get(name).unwrap_or(known).into();
+        let known = &self.facts;
+        let facts = Facts {
+            key: known.key.clone(),
+            opener: known.opener.clone(),
+            id: known.id.clone(),
+            revision: Revision::parse(&result.string("protocolVersion")?)?,
+            server: text("serverInfo", &known.server),
+            capabilities: text("capabilities", &known.capabilities),
+            instructions: result.get("instructions").map(Box::from),
+        };
+        Some(Self { facts: Arc::new(facts), ..self.clone() })
     }
 
     /// An id that was not used in it yet, as JSON text.

@@ -1,16 +1,23 @@
 //! One request of a legacy client, until it is answered.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
+use http_body::Body;
 use mcp_guard::call::Method;
+use mcp_guard::middleware::clock;
 use mcp_guard::reply::same_id;
+use mcp_guard::revision::Revision;
 use mcp_guard::session::{FromNode, one_line};
+use tokio::time::{timeout, timeout_at};
 
-use super::client::Client;
+use super::client::{Asking, Client};
 use super::request::{Answers, headers};
 use super::{begin, result};
 use crate::upstream::eras::NodeUpstream;
-use crate::upstream::eras::answer::Messages;
+use crate::upstream::eras::answer::{BoxError, Messages};
+use crate::upstream::eras::caller::Caller;
 use crate::upstream::eras::message::{Message, error, response};
 use crate::upstream::eras::object::{Object, quote};
 
@@ -22,13 +29,20 @@ const HEADER_MISMATCH: &str = "-32020";
 /// Rounds of one call. A node that asks on and on is not asked for ever.
 const ROUNDS_MAX: usize = 32;
 
+/// How long a stream may be silent that has begun.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+
+/// How long a node may take to begin a stream of what it says of its own accord.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Pages of a node's list that are read.
 const PAGES_MAX: usize = 64;
 
 impl<U: NodeUpstream> Client<U> {
     /// Answers `initialize`.
-    pub(super) async fn begin(&self, id: &str, params: &Object<'_>) -> Bytes {
-        match self.ask(Method::SERVER_DISCOVER, "{}").await {
+    pub(super) async fn begin(&self, asking: Asking<'_>, params: &Object<'_>) -> Bytes {
+        let id = asking.id;
+        match self.ask(asking, Method::SERVER_DISCOVER, "{}").await {
             Ok(discovered) => {
                 let discovered = Object::read(&discovered).unwrap_or_default();
                 self.note_capabilities(discovered.get("capabilities").unwrap_or("{}"));
@@ -39,12 +53,12 @@ impl<U: NodeUpstream> Client<U> {
     }
 
     /// Asks the node for something that it answers at once: the result, or the error, as JSON text.
-    pub(super) async fn ask(&self, method: &str, params: &str) -> Result<String, String> {
-        const ID: &str = "\"mcp-guard-0\"";
-        let mut messages = self.send(ID, method, &self.introduction().introduce(params, None)).await?;
-        while let Some(Ok(message)) = messages.next().await {
+    async fn ask(&self, asking: Asking<'_>, method: &str, params: &str) -> Result<String, String> {
+        let asking = Asking { id: "\"mcp-guard-0\"", ..asking };
+        let (status, mut messages) = self.send(asking, method, &self.introduction().introduce(params, None)).await?;
+        while let Some(message) = within(asking.until, &mut messages).await? {
             let Some(FromNode::Response { .. }) = FromNode::read(&message) else { continue };
-            let message = Object::of(&message).unwrap_or_default();
+            let message = answer_of(&message, status)?;
             return message
                 .get("result")
                 .map(str::to_owned)
@@ -54,71 +68,79 @@ impl<U: NodeUpstream> Client<U> {
     }
 
     /// The answer to a request, which the client gets; what comes before it the client gets at once.
-    pub(super) async fn call(&self, id: &str, method: &str, params: &str) -> Bytes {
+    pub(super) async fn call(&self, asking: Asking<'_>, method: &str, params: &str) -> Bytes {
+        self.rounds(asking, method, params).await.unwrap_or_else(|error| response(asking.id, "error", &error))
+    }
+
+    /// Goes on until the node asks nothing more. The error is JSON text.
+    async fn rounds(&self, asking: Asking<'_>, method: &str, params: &str) -> Result<Bytes, String> {
         let mut answers: Option<Answers> = None;
         let mut is_told_of_headers = false;
         for _ in 0..ROUNDS_MAX {
             let introduced = self.introduction().introduce(params, answers.as_ref());
-            let mut messages = match self.send(id, method, &introduced).await {
-                Ok(messages) => messages,
-                Err(error) => return response(id, "error", &error),
-            };
-            let answer = loop {
-                match messages.next().await {
-                    Some(Ok(message)) => match FromNode::read(&message) {
-                        Some(FromNode::Response { id: answered, .. }) if same_id(answered, id) => break message,
-                        Some(FromNode::Notification { .. }) => self.tell(message),
-                        Some(FromNode::Response { .. } | FromNode::Request { .. }) => {}
-                        // An error without an id answers what was sent.
-                        None => break message,
-                    },
-                    Some(Err(error)) => return response(id, "error", &failure(&error.to_string())),
-                    None => return response(id, "error", &failure("the node ended its answer before the result")),
-                }
-            };
-            let Some(mut answer) = Object::of(&answer) else {
-                return response(id, "error", &failure("the node answered what is no message"));
-            };
+            let (status, answer) = self.round(asking, method, &introduced).await?;
+            let mut answer = answer_of(&answer, status)?;
             let code = answer.object("error").and_then(|error| error.get("code").map(str::to_owned));
             if code.as_deref() == Some(HEADER_MISMATCH) && method == Method::TOOLS_CALL && !is_told_of_headers {
                 is_told_of_headers = true;
-                self.learn_headers().await;
+                self.learn_headers(asking).await;
                 continue;
             }
             let result = answer.object("result").unwrap_or_default();
             if result.get("resultType") != Some(r#""input_required""#) {
-                answer.set("id", id);
-                return one_line(result::answer(answer));
+                answer.set("id", asking.id);
+                return Ok(one_line(result::answer(answer)));
             }
-            let asked = self.ask_client(&result.object("inputRequests").unwrap_or_default()).await;
-            match asked {
-                Ok(responses) => {
-                    answers = Some(Answers { responses, state: result.get("requestState").map(str::to_owned) });
+            let responses = self.ask_client(&result.object("inputRequests").unwrap_or_default()).await?;
+            answers = Some(Answers { responses, state: result.get("requestState").map(str::to_owned) });
+        }
+        Err(failure("the node asks on and on"))
+    }
+
+    /// Sends a request, and waits for its answer. The node's connection is free again behind it.
+    async fn round(&self, asking: Asking<'_>, method: &str, params: &str) -> Result<(StatusCode, Bytes), String> {
+        let (status, mut messages) = self.send(asking, method, params).await?;
+        let mut until = asking.until;
+        while let Some(message) = within(until, &mut messages).await? {
+            match FromNode::read(&message) {
+                Some(FromNode::Response { id, .. }) if same_id(id, asking.id) => return Ok((status, message)),
+                Some(FromNode::Notification { .. }) => {
+                    self.tell(message);
+                    // The client's own waiting has no end once it was told something.
+                    until = clock::now() + SILENCE_MAX;
                 }
-                Err(error) => return response(id, "error", &error),
+                Some(FromNode::Response { .. } | FromNode::Request { .. }) => {}
+                // An error without an id answers what was sent.
+                None => return Ok((status, message)),
             }
         }
-        response(id, "error", &failure("the node asks on and on"))
+        Err(failure(&ended(status)))
     }
 
     /// Sends a request, and waits until its answer begins. The error is JSON text.
-    async fn send(&self, id: &str, method: &str, params: &str) -> Result<Messages<U::Body>, String> {
+    async fn send(
+        &self,
+        asking: Asking<'_>,
+        method: &str,
+        params: &str,
+    ) -> Result<(StatusCode, Messages<U::Body>), String> {
         let mut said = headers(method, params);
         if method == Method::TOOLS_CALL {
             said.extend(self.tools.headers(params));
         }
-        let answered = self.send_as(Message::request(id, method, params), said).await?;
-        let status = answered.status();
-        let (_, messages) = Messages::of(answered).await.map_err(|error| failure(&error.to_string()))?;
-        if status.is_success() || messages.has_message() {
-            return Ok(messages);
-        }
-        Err(failure(&format!("the node answered {status}")))
+        let answered = self.send_as(asking.caller, Message::request(asking.id, method, params), said);
+        let answered =
+            timeout_at(asking.until.into(), answered).await.map_err(|_| failure("the node did not answer in time"))?;
+        Messages::of(answered?).await.map_err(|error| failure(&error.to_string()))
     }
 
-    async fn send_as(&self, message: Message, headers: HeaderMap) -> Result<Response<U::Body>, String> {
-        let Some(caller) = self.caller() else { return Err(failure("the guard did not read the request")) };
-        let request = caller.request(message, mcp_guard::revision::Revision::V2026_07_28, headers);
+    async fn send_as(
+        &self,
+        caller: &Caller,
+        message: Message,
+        headers: HeaderMap,
+    ) -> Result<Response<U::Body>, String> {
+        let request = caller.request(message, Revision::V2026_07_28, headers);
         self.upstream.send(request).await.map_err(|error| failure(&error.to_string()))
     }
 
@@ -127,7 +149,8 @@ impl<U: NodeUpstream> Client<U> {
         let params = self.introduction().introduce(&format!(r#"{{"notifications":{filter}}}"#), None);
         let said = headers(Method::SUBSCRIPTIONS_LISTEN, &params);
         let message = Message::request("\"mcp-guard-listen\"", Method::SUBSCRIPTIONS_LISTEN, &params);
-        let answered = self.send_as(message, said).await.ok()?;
+        let opener = self.opener()?;
+        let answered = timeout(LISTEN_TIMEOUT, self.send_as(&opener, message, said)).await.ok()?.ok()?;
         if answered.status() != StatusCode::OK {
             return None;
         }
@@ -135,15 +158,43 @@ impl<U: NodeUpstream> Client<U> {
     }
 
     /// Reads which headers the node's tools want.
-    async fn learn_headers(&self) {
+    async fn learn_headers(&self, asking: Asking<'_>) {
         let mut params = "{}".to_owned();
         for _ in 0..PAGES_MAX {
-            let Ok(page) = self.ask(Method::TOOLS_LIST, &params).await else { return };
+            let Ok(page) = self.ask(asking, Method::TOOLS_LIST, &params).await else { return };
             self.tools.learn(&page);
             let cursor = Object::read(&page).and_then(|page| page.string("nextCursor"));
             let Some(cursor) = cursor else { return };
             params = format!(r#"{{"cursor":{}}}"#, quote(&cursor));
         }
+    }
+}
+
+/// The next message, if it comes in time. The error is JSON text.
+async fn within<B>(until: Instant, messages: &mut Messages<B>) -> Result<Option<Bytes>, String>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    match timeout_at(until.into(), messages.next()).await {
+        Ok(None) => Ok(None),
+        Ok(Some(Ok(message))) => Ok(Some(message)),
+        Ok(Some(Err(error))) => Err(failure(&error.to_string())),
+        Err(_) => Err(failure("the node did not answer in time")),
+    }
+}
+
+/// An answer with a result or an error; anything else is a failure that says the status. The error is JSON text.
+fn answer_of(message: &[u8], status: StatusCode) -> Result<Object<'_>, String> {
+    let answer = Object::of(message).unwrap_or_default();
+    let is_answer = answer.get("result").is_some() || answer.object("error").is_some_and(|error| error.has("code"));
+    if is_answer { Ok(answer) } else { Err(failure(&ended(status))) }
+}
+
+fn ended(status: StatusCode) -> String {
+    if status.is_success() {
+        "the node ended its answer before the result".into()
+    } else {
+        format!("the node answered {status}")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture, FutureExt, join_all};
@@ -15,7 +16,8 @@ use super::call::failure;
 use super::request::Introduction;
 use crate::upstream::eras::NodeUpstream;
 use crate::upstream::eras::caller::Caller;
-use crate::upstream::eras::message::{Message, response};
+use crate::upstream::eras::is_level;
+use crate::upstream::eras::message::{INVALID_PARAMS, Message, error, response};
 use crate::upstream::eras::object::{Object, quote};
 use crate::upstream::eras::params::Tools;
 use crate::upstream::sessions::{Connection, Inlet};
@@ -38,6 +40,7 @@ struct State {
     introduction: Introduction,
     asked: HashMap<Box<str>, oneshot::Sender<Result<String, String>>>,
     questions: u64,
+    opener: Option<Caller>,
 }
 
 /// What a client wants to be told of.
@@ -46,6 +49,14 @@ pub(super) struct Wanted {
     pub(super) has_begun: bool,
     pub(super) capabilities: Box<str>,
     pub(super) resources: BTreeSet<String>,
+}
+
+/// A request of a client's: its id as JSON text, for whom it is sent on, and when its answer must have begun.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) id: &'a str,
+    pub(super) caller: &'a Caller,
+    pub(super) until: Instant,
 }
 
 /// A message of a client's.
@@ -76,9 +87,9 @@ impl<U: NodeUpstream> Client<U> {
         self.wanted.subscribe()
     }
 
-    /// For whom the guard speaks, by the client's last request.
-    pub(super) fn caller(&self) -> Option<Caller> {
-        self.connection.head().map(|head| Caller::by(&head))
+    /// For whom the guard listens: whoever has opened the session.
+    pub(super) fn opener(&self) -> Option<Caller> {
+        self.state().opener.clone()
     }
 
     /// Tells the client something.
@@ -121,10 +132,17 @@ impl<U: NodeUpstream> Client<U> {
                 };
                 let (handle, registration) = AbortHandle::new_pair();
                 by_id.insert(id.clone(), handle);
+                // What it is asked with is its own: another request may have other credentials.
+                let came = self.connection.take_head(&id).map(|came| (Caller::by(&came.head), came.until));
                 let (method, params) = (said.method, params.to_owned());
                 let call = async {
-                    let (id, method, params) = (id, method, params);
-                    let answer = self.answer(&id, &method, &params).await;
+                    let (id, method, params, came) = (id, method, params, came);
+                    let answer = match &came {
+                        Some((caller, until)) => {
+                            self.answer(Asking { id: &id, caller, until: *until }, &method, &params).await
+                        }
+                        None => response(&id, "error", &failure("the guard did not read the request")),
+                    };
                     self.tell(answer);
                     id
                 };
@@ -134,21 +152,27 @@ impl<U: NodeUpstream> Client<U> {
         self.connection.end();
     }
 
-    async fn answer(&self, id: &str, method: &str, params: &str) -> Bytes {
+    async fn answer(&self, asking: Asking<'_>, method: &str, params: &str) -> Bytes {
+        let id = asking.id;
         let read = Object::read(params).unwrap_or_default();
         let granted = || response(id, "result", "{}");
         match method {
             Method::INITIALIZE => {
-                self.state().introduction = Introduction::of(&read);
-                self.begin(id, &read).await
+                {
+                    let mut state = self.state();
+                    state.introduction = Introduction::of(&read);
+                    state.opener = Some(asking.caller.clone());
+                }
+                self.begin(asking, &read).await
             }
             Method::PING => granted(),
-            Method::LOGGING_SET_LEVEL => {
-                if let Some(level) = read.string("level") {
-                    self.state().introduction.log_level = quote(&level).into();
+            Method::LOGGING_SET_LEVEL => match read.get("level").filter(|level| is_level(level)) {
+                Some(level) => {
+                    self.state().introduction.log_level = level.into();
+                    granted()
                 }
-                granted()
-            }
+                None => response(id, "error", &error(INVALID_PARAMS, "`level` is no log level")),
+            },
             Method::RESOURCES_SUBSCRIBE => {
                 let uri = read.string("uri").unwrap_or_default();
                 let has_place = self.wanted.send_if_modified(|wanted| {
@@ -162,7 +186,7 @@ impl<U: NodeUpstream> Client<U> {
                 self.wanted.send_if_modified(|wanted| wanted.resources.remove(&uri));
                 granted()
             }
-            _ => self.call(id, method, params).await,
+            _ => self.call(asking, method, params).await,
         }
     }
 
