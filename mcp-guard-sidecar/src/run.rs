@@ -120,7 +120,7 @@ pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), R
         config,
         addresses: &addresses,
         server: host::server(),
-        layer: stack::concerns(config, &node, upstream.timeouts.first_byte()),
+        layer: stack::concerns(config, &node, &upstream.timeouts),
         connections: Connections::new(drain.clone(), limits.connections_max(), limits.connections_per_client_max()),
         memory: Arc::clone(&memory),
         watcher: Watcher::default(),

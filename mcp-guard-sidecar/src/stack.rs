@@ -1,11 +1,9 @@
 //! The guard stack around the upstream, put together once.
 
-use std::time::Duration;
-
 use mcp_guard::GuardLayer;
 use mcp_guard::middleware::{EdgePolicy, InvalidEdge};
 
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, Timeouts};
 
 /// The guard of a listener. Its concerns are shared by all listeners and cores that clone `guard`.
 ///
@@ -16,9 +14,10 @@ pub fn guard(guard: &GuardLayer, listener: &Listener) -> Result<GuardLayer, Inva
     Ok(guard.clone().edge(edge(listener)?))
 }
 
-/// All concerns of `config`, with the upstream's time-out for calls.
-pub fn concerns(config: &Config, node: &str, call_timeout: Duration) -> GuardLayer {
-    GuardLayer::for_node(config.guard().clone(), node).call_timeout(call_timeout)
+/// All concerns of `config`, with the time-outs for calls to its node.
+pub fn concerns(config: &Config, node: &str, timeouts: &Timeouts) -> GuardLayer {
+    let layer = GuardLayer::for_node(config.guard().clone(), node).call_timeout(timeouts.first_byte());
+    timeouts.total().into_iter().fold(layer, GuardLayer::total_timeout)
 }
 
 /// Who may come in at a listener.

@@ -54,6 +54,7 @@ pub struct GuardLayer {
     rate_limit: RateLimitLayer,
     edge: EdgePolicy,
     call_timeout: Option<Duration>,
+    total_timeout: Option<Duration>,
 }
 
 /// The concerns' own layers.
@@ -85,7 +86,13 @@ impl GuardLayer {
             validation,
             config,
         };
-        Self { shared: Arc::new(layers), rate_limit, edge: EdgePolicy::default(), call_timeout: None }
+        Self {
+            shared: Arc::new(layers),
+            rate_limit,
+            edge: EdgePolicy::default(),
+            call_timeout: None,
+            total_timeout: None,
+        }
     }
 
     /// Which requests may come in at all; by default any path, host and origin.
@@ -99,6 +106,14 @@ impl GuardLayer {
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// How long the answer to a request may take in all, a stream's too, from when it is sent, where its tool has no time-out
+    /// of its own; by default as long as it likes. Streams that only listen are not meant.
+    #[must_use]
+    pub fn total_timeout(mut self, timeout: Duration) -> Self {
+        self.total_timeout = Some(timeout);
         self
     }
 
@@ -157,7 +172,7 @@ impl GuardLayer {
         // Retry is inside the queue: a call that is repeated keeps its place, and load does not multiply.
         let node = layers.retry.wrap(node);
         // A call's time begins when it leaves the queue, and all its tries share it.
-        let node = Deadline::new(node, self.call_timeout, &layers.config.tools);
+        let node = Deadline::new(node, self.call_timeout, &layers.config.tools).total(self.total_timeout);
         // What is refused above never takes a place from what can be served.
         let node = layers.queue.wrap(node);
         // A message is checked once, not once a try, and only if the caller may send it at all.

@@ -110,6 +110,23 @@ async fn a_stream_that_a_client_opened_stays_open() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_a_stream_ends_when_all_its_time_is_over() {
+    let layer = GuardLayer::new(GuardConfig::default())
+        .call_timeout(Duration::from_secs(30))
+        .total_timeout(Duration::from_secs(300));
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "prompts/list", "params": {}});
+    let start = clock::now();
+    let response = stuck(&layer, "text/event-stream").oneshot(post(&[], &call)).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(clock::now() - start, Duration::from_secs(300));
+    assert!(body.windows(17).any(|part| part == b"deadline_exceeded"), "{body:?}");
+    let listens = Request::get("/mcp").header("host", "localhost").body(Full::default()).unwrap();
+    let response = stuck(&layer, "text/event-stream").oneshot(listens).await.unwrap();
+    let mut body = std::pin::pin!(response.into_body());
+    assert!(timeout(Duration::from_secs(3600), body.frame()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiting_for_a_place_does_not_eat_the_time_of_a_call() {
     let layer = GuardLayer::new(config(json!({
         "queue": {"concurrency": 1, "adaptive": false, "max_wait": "10s", "target_delay": "10s"},

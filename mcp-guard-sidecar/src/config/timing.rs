@@ -25,6 +25,10 @@ struct TimeoutsSpec {
     first_byte: Span,
     /// How long an unused connection is kept.
     idle: Span,
+    /// From when a request is sent to the end of its answer, where that is a stream, at least `first_byte`; default: as long
+    /// as it likes. Streams that only listen (GET, `subscriptions/listen`) are not meant, nor tools with a `timeout`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<Span>,
 }
 
 /// When the node is sent calls at all.
@@ -56,6 +60,14 @@ pub enum InvalidTiming {
     /// Everything would time out.
     #[error("{0} is 0: must be longer")]
     Zero(&'static str),
+    /// No answer could begin so late.
+    #[error("total is {total}, shorter than first_byte: at least {first_byte} is allowed")]
+    TotalBelowFirstByte {
+        /// How long an answer may take in all.
+        total: Span,
+        /// How long it may take to begin.
+        first_byte: Span,
+    },
     /// Checks would overlap.
     #[error("timeout is {timeout}, longer than interval: at most {interval} is allowed")]
     TimeoutAboveInterval {
@@ -72,6 +84,7 @@ impl Default for TimeoutsSpec {
             connect: Span(Duration::from_secs(1)),
             first_byte: Span(Duration::from_secs(30)),
             idle: Span(Duration::from_secs(300)),
+            total: None,
         }
     }
 }
@@ -81,6 +94,9 @@ impl TryFrom<TimeoutsSpec> for Timeouts {
 
     fn try_from(spec: TimeoutsSpec) -> Result<Self, InvalidTiming> {
         refuse_zero([("connect", spec.connect), ("first_byte", spec.first_byte), ("idle", spec.idle)])?;
+        if let Some(total) = spec.total.filter(|total| total.0 < spec.first_byte.0) {
+            return Err(InvalidTiming::TotalBelowFirstByte { total, first_byte: spec.first_byte });
+        }
         Ok(Self(spec))
     }
 }
@@ -100,6 +116,11 @@ impl Timeouts {
     /// From the end of the request to the first byte of the answer; where that is no stream, to its end.
     pub fn first_byte(&self) -> Duration {
         self.0.first_byte.0
+    }
+
+    /// From when a request is sent to the end of its answer.
+    pub fn total(&self) -> Option<Duration> {
+        self.0.total.map(|total| total.0)
     }
 
     /// How long an unused connection is kept.
