@@ -104,6 +104,7 @@ pub(crate) fn builder() -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_BYTES_READ_MAX)
         .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     builder
@@ -115,6 +116,10 @@ const HEAD_BYTES_READ_MAX: u32 = HEAD_BYTES_MAX as u32;
 
 /// HTTP/2 streams of one connection; RFC 9113 advises no fewer than 100.
 const STREAMS_MAX: u32 = 128;
+
+/// Streams that a client has opened and reset before they were served. Whoever does more of that is told to go
+/// (CVE-2023-44487, "rapid reset").
+const RESETS_MAX: usize = 20;
 
 /// How often a client of HTTP/2 is asked whether it is still there, and how long it may take to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(30);

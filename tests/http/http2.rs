@@ -2,6 +2,8 @@
 //!
 //! The client's connections run on threads of their own, so a test may wait on its own.
 
+use std::io::{Read, Write};
+
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Request, Response};
@@ -104,4 +106,57 @@ async fn a_head_that_is_too_large_is_told_so() {
     let response = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
     assert_eq!(response.status(), 431);
     assert_eq!(json_of(response).await["error"]["data"]["guard"], "headers_too_large");
+}
+
+/// A frame (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+/// END_STREAM and END_HEADERS.
+const WHOLE: u8 = 5;
+const CANCEL: [u8; 4] = 8u32.to_be_bytes();
+const ENHANCE_YOUR_CALM: [u8; 4] = 11u32.to_be_bytes();
+
+/// The kinds and payloads of the frames that come until the connection ends.
+fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
+    let mut frames = Vec::new();
+    while let Some((head, rest)) = bytes.split_at_checked(9) {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let Some((payload, rest)) = rest.split_at_checked(length) else { break };
+        frames.push((head[3], payload));
+        bytes = rest;
+    }
+    frames
+}
+
+#[test]
+fn who_opens_and_resets_streams_without_end_is_told_to_go() {
+    let upstream = Upstream::start();
+    let guard = guard(&upstream);
+    // GET /mcp on localhost, in HPACK's static table and literals.
+    let head = [&[0x82, 0x86, 0x04, 4][..], b"/mcp", &[0x01, 9], b"localhost"].concat();
+    let mut stream = std::net::TcpStream::connect(guard.listen).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).unwrap();
+    for number in 0..5_000 {
+        let id = 2 * number + 1;
+        let opened_and_reset = [frame(HEADERS, WHOLE, id, &head), frame(RST_STREAM, 0, id, &CANCEL)].concat();
+        // It may be told to go, and be cut off, before it has said all.
+        if stream.write_all(&opened_and_reset).is_err() {
+            break;
+        }
+    }
+    let mut told = Vec::new();
+    // What was read before a reset counts.
+    let _ = stream.read_to_end(&mut told);
+    let went = frames(&told).into_iter().find(|(kind, _)| *kind == GOAWAY).expect("a GOAWAY");
+    assert_eq!(went.1[4..8], ENHANCE_YOUR_CALM);
+    patiently("nothing is left of it", || guard.metric("mcp_guard_connections") == 0.0);
 }
