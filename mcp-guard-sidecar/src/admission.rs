@@ -49,15 +49,35 @@ impl Connections {
         &self.drain
     }
 
-    /// Finds a place for a connection from `client`, and counts it if there is none.
-    pub(crate) fn place(&self, client: IpAddr) -> Place {
-        let reason = if self.drain.is_draining() {
-            Reason::Draining
-        } else if let Some(admission) = self.admit(client) {
-            return Place::Served(admission);
-        } else {
-            Reason::TooManyConnections
-        };
+    /// Finds a place for a connection from `client`, and counts it if there is none. Whose connection it is may be unknown
+    /// yet: [`Connections::name`].
+    pub(crate) fn place(&self, client: Option<IpAddr>) -> Place {
+        if self.drain.is_draining() {
+            return self.turn_away(Reason::Draining);
+        }
+        self.admit(client).map_or_else(|| self.turn_away(Reason::TooManyConnections), Place::Served)
+    }
+
+    /// Finds a place for a connection that is there already, now that it is known to be from `client`.
+    pub(crate) fn name(&self, mut unnamed: Admission, client: IpAddr) -> Place {
+        let client = network(client);
+        if !self.count(client) {
+            return self.turn_away(Reason::TooManyConnections);
+        }
+        unnamed.client = Some(client);
+        Place::Served(unnamed)
+    }
+
+    /// Counts a connection of `client`, if it may have one more.
+    fn count(&self, client: IpAddr) -> bool {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(client).or_default();
+        let has_place = *count < self.per_client_max;
+        *count += usize::from(has_place);
+        has_place
+    }
+
+    fn turn_away(&self, reason: Reason) -> Place {
         counter!("mcp_guard_refusals_total", "reason" => reason.as_str()).increment(1);
         match Arc::clone(&self.turned_away).try_acquire_owned() {
             Ok(permit) => Place::TurnedAway(reason, permit),
@@ -65,20 +85,14 @@ impl Connections {
         }
     }
 
-    fn admit(&self, client: IpAddr) -> Option<Admission> {
-        let client = network(client);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock, so that two cores do not share the last place.
-        if self.drain.connections() >= self.max {
+    fn admit(&self, client: Option<IpAddr>) -> Option<Admission> {
+        let ticket = self.drain.connection_below(self.max)?;
+        let client = client.map(network);
+        if client.is_some_and(|client| !self.count(client)) {
             return None;
         }
-        let count = counts.entry(client).or_default();
-        if *count >= self.per_client_max {
-            return None;
-        }
-        *count += 1;
         gauge!("mcp_guard_connections").increment(1.0);
-        Some(Admission { connections: self.clone(), client, _ticket: self.drain.connection() })
+        Some(Admission { connections: self.clone(), client, _ticket: ticket })
     }
 }
 
@@ -86,18 +100,19 @@ impl Connections {
 #[derive(Debug)]
 pub(crate) struct Admission {
     connections: Connections,
-    client: IpAddr,
+    client: Option<IpAddr>,
     _ticket: Ticket,
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
         gauge!("mcp_guard_connections").decrement(1.0);
+        let Some(client) = self.client else { return };
         let mut counts = self.connections.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.client) {
+        if let Some(count) = counts.get_mut(&client) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.client);
+                counts.remove(&client);
             }
         }
     }
@@ -114,19 +129,19 @@ mod tests {
     #[test]
     fn over_the_cap_some_are_answered_and_the_rest_is_closed() {
         let connections = Connections::new(Drain::default(), 1, 1);
-        let served = connections.place(CLIENT);
+        let served = connections.place(Some(CLIENT));
         assert!(matches!(served, Place::Served(_)));
-        let away: Vec<_> = (0..TURNED_AWAY_MAX).map(|_| connections.place(CLIENT)).collect();
+        let away: Vec<_> = (0..TURNED_AWAY_MAX).map(|_| connections.place(Some(CLIENT))).collect();
         assert!(away.iter().all(|place| matches!(place, Place::TurnedAway(Reason::TooManyConnections, _))));
-        assert!(matches!(connections.place(CLIENT), Place::Closed));
+        assert!(matches!(connections.place(Some(CLIENT)), Place::Closed));
         drop((served, away));
-        assert!(matches!(connections.place(CLIENT), Place::Served(_)));
+        assert!(matches!(connections.place(Some(CLIENT)), Place::Served(_)));
     }
 
     #[test]
     fn an_ipv6_network_is_one_client() {
         let connections = Connections::new(Drain::default(), 10, 1);
-        let place = |address: &str| connections.place(address.parse().unwrap());
+        let place = |address: &str| connections.place(Some(address.parse().unwrap()));
         let held = place("2001:db8::1");
         assert!(matches!(held, Place::Served(_)));
         assert!(matches!(place("2001:db8::ffff:1"), Place::TurnedAway(..)));
@@ -136,11 +151,27 @@ mod tests {
     }
 
     #[test]
+    fn whose_connection_it_is_may_be_told_later() {
+        let connections = Connections::new(Drain::default(), 2, 1);
+        let unnamed = || match connections.place(None) {
+            Place::Served(admission) => admission,
+            Place::TurnedAway(..) | Place::Closed => panic!("there is a place"),
+        };
+        let (one, other) = (unnamed(), unnamed());
+        assert!(matches!(connections.place(None), Place::TurnedAway(..)));
+        let named = connections.name(one, CLIENT);
+        assert!(matches!(named, Place::Served(_)));
+        assert!(matches!(connections.name(other, CLIENT), Place::TurnedAway(Reason::TooManyConnections, _)));
+        drop(named);
+        assert!(matches!(connections.place(Some(CLIENT)), Place::Served(_)));
+    }
+
+    #[test]
     fn what_is_turned_away_does_not_hold_up_the_drain() {
         let drain = Drain::default();
         drain.begin();
         let connections = Connections::new(drain.clone(), 1, 1);
-        let away = connections.place(CLIENT);
+        let away = connections.place(Some(CLIENT));
         assert!(matches!(away, Place::TurnedAway(Reason::Draining, _)));
         assert_eq!(drain.connections(), 0);
     }

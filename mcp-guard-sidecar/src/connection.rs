@@ -21,6 +21,7 @@ use crate::admission::{Admission, Connections, Place};
 use crate::clients::{self, Doors};
 use crate::http1::{HEAD_BYTES_MAX, server};
 use crate::memory::Memory;
+use crate::proxy_protocol;
 use crate::resume::Resumption;
 use crate::served::{Connection, Served};
 use crate::tls::{MaybeTls, ServerTls};
@@ -38,6 +39,7 @@ pub struct GuardApp<H> {
     tls: Option<ServerTls>,
     doors: Option<Arc<Doors>>,
     resumption: Option<Arc<Resumption>>,
+    is_proxied: bool,
     beats: Once,
 }
 
@@ -54,6 +56,7 @@ impl<H> GuardApp<H> {
             tls: None,
             doors: None,
             resumption: None,
+            is_proxied: false,
             beats: Once::new(),
         }
     }
@@ -69,6 +72,13 @@ impl<H> GuardApp<H> {
     #[must_use]
     pub fn resumption(mut self, resumption: Arc<Resumption>) -> Self {
         self.resumption = Some(resumption);
+        self
+    }
+
+    /// Has each connection begin with a header of the PROXY protocol, or none.
+    #[must_use]
+    pub fn proxied(mut self, is_proxied: bool) -> Self {
+        self.is_proxied = is_proxied;
         self
     }
 
@@ -137,7 +147,26 @@ impl<H: Handler> ServerApp for GuardApp<H> {
         self.beats.call_once(|| drop(tokio::spawn(beat())));
         let peer = stream.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().map(|a| a.ip()));
         let client = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        match self.connections.place(client) {
+        if self.is_proxied {
+            // Whose connection it is, its beginning says; who sends none has its time.
+            match self.connections.place(None) {
+                Place::Served(unnamed) => drop(tokio::spawn(Arc::clone(self).serve_proxied(stream, client, unnamed))),
+                // No client would read what is said to a balancer.
+                Place::TurnedAway(..) | Place::Closed => {}
+            }
+            return None;
+        }
+        self.take_in(stream, client, self.connections.place(Some(client))).await;
+        None
+    }
+}
+
+/// How long a connection that is turned away may take, from the accept to the end of its one answer.
+const TURNED_AWAY: Duration = Duration::from_secs(1);
+
+impl<H: Handler> GuardApp<H> {
+    async fn take_in(self: &Arc<Self>, stream: Stream, client: IpAddr, place: Place) {
+        match place {
             // Whoever speaks no HTTP cannot be told why.
             Place::TurnedAway(..) if self.doors.as_ref().is_some_and(|doors| doors.is_lines) => {}
             // In a task of its own: the one that pingora accepted it in keeps 9 KB for as long as it lasts.
@@ -148,14 +177,29 @@ impl<H: Handler> ServerApp for GuardApp<H> {
             }
             Place::Closed => {}
         }
-        None
     }
-}
 
-/// How long a connection that is turned away may take, from the accept to the end of its one answer.
-const TURNED_AWAY: Duration = Duration::from_secs(1);
+    /// Reads for whom a load balancer speaks, and serves that client.
+    async fn serve_proxied(self: Arc<Self>, mut stream: Stream, peer: IpAddr, unnamed: Admission) {
+        let source = tokio::select! {
+            source = timeout(self.silence.first, proxy_protocol::read(&mut stream)) => source,
+            () = self.connections.drain().turns_away() => return,
+        };
+        match source {
+            Ok(Ok(source)) => {
+                let client = source.unwrap_or(peer);
+                self.take_in(stream, client, self.connections.name(unnamed, client)).await;
+            }
+            // A balancer that only looks whether somebody listens says nothing.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            Ok(Err(error)) => {
+                counter!("mcp_guard_refusals_total", "reason" => Reason::InvalidHeader.as_str()).increment(1);
+                tracing::debug!(%error, %peer, "connection ended");
+            }
+            Err(_) => {}
+        }
+    }
 
-impl<H: Handler> GuardApp<H> {
     async fn serve(self: Arc<Self>, stream: Stream, client: IpAddr, _admission: Admission) {
         if let Err(error) = self.served_out(stream, client).await {
             tracing::debug!(%error, %client, "connection ended");

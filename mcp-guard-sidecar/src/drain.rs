@@ -105,6 +105,16 @@ impl Drain {
         Ticket(self.clone())
     }
 
+    /// The same, if fewer than `max` are open.
+    pub fn connection_below(&self, max: usize) -> Option<Ticket> {
+        let has_place = self.0.connections.send_if_modified(|open| {
+            let has_place = *open < max;
+            *open += usize::from(has_place);
+            has_place
+        });
+        has_place.then(|| Ticket(self.clone()))
+    }
+
     /// How many connections are open.
     pub fn connections(&self) -> usize {
         *self.0.connections.borrow()

@@ -1,7 +1,10 @@
 //! Pingora's server and services put together: who listens where with what (ADR 0001).
 
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use pingora::apps::ServerApp;
@@ -13,7 +16,7 @@ use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::Shutdown;
+use crate::config::{ListenAddress, Shutdown};
 use crate::drain::Drain;
 
 /// One service with one thread, and so one runtime, for each core.
@@ -41,19 +44,30 @@ pub fn server() -> Server {
 /// A service that listens on `address` with one thread.
 ///
 /// Pingora hands one socket to all services that name the same address. Leading zeros of the port make the names
-/// differ, so each core has a socket of its own under SO_REUSEPORT and the kernel spreads connections over them.
-pub fn listening<A: ServerApp + Send + Sync + 'static>(app: A, address: SocketAddr, core: usize) -> Service<A> {
+/// differ, so each core has a socket of its own under SO_REUSEPORT and the kernel spreads connections over them. A Unix
+/// socket is one, and served by one thread.
+pub fn listening<A: ServerApp + Send + Sync + 'static>(app: A, address: &ListenAddress, core: usize) -> Service<A> {
     let mut service = Service::new(format!("{address} core {core}"), app);
-    let name = format!("{}:{}{}", host(address), "0".repeat(core), address.port());
-    let mut options = TcpSocketOptions::default();
-    options.so_reuseport = Some(true);
-    options.tcp_keepalive = Some(keep_alive());
+    let listener = match address {
+        ListenAddress::Tcp(address) => {
+            let mut options = TcpSocketOptions::default();
+            options.so_reuseport = Some(true);
+            options.tcp_keepalive = Some(keep_alive());
+            let name = format!("{}:{}{}", host(*address), "0".repeat(core), address.port());
+            ListenerConfig::tcp(name).tcp_socket_options(options)
+        }
+        ListenAddress::Unix(path) => {
+            ListenerConfig::uds(path.to_string_lossy()).permissions(Permissions::from_mode(SOCKET_MODE))
+        }
+    };
     // What is written is one piece already (`http1/outbox.rs`), and hyper buffers; a buffer under them costs 11 KB a connection.
-    let listener = ListenerConfig::tcp(name).tcp_socket_options(options).l4_buffer(L4BufferSettings::unbuffered());
-    service.add_listener(listener);
+    service.add_listener(listener.l4_buffer(L4BufferSettings::unbuffered()));
     service.threads = Some(1);
     service
 }
+
+/// Owner and group.
+const SOCKET_MODE: u32 = 0o660;
 
 /// When a client that has vanished is noticed: two minutes after its last sign of life, be it asked or sent something.
 fn keep_alive() -> TcpKeepalive {
@@ -77,8 +91,29 @@ fn host(address: SocketAddr) -> String {
 ///
 /// # Errors
 ///
-/// If somebody else listens there. SO_REUSEPORT would not notice: two guards would silently share the port.
-pub fn claim(address: SocketAddr) -> io::Result<SocketAddr> {
+/// If somebody else listens there. SO_REUSEPORT would not notice: two guards would silently share the port. Or if there is
+/// a file that is no socket: a socket that nobody listens at is left of a guard that has ended, and replaced.
+pub fn claim(address: &ListenAddress) -> io::Result<ListenAddress> {
+    match address {
+        ListenAddress::Tcp(address) => claim_port(*address).map(ListenAddress::Tcp),
+        ListenAddress::Unix(path) => {
+            let is_there = fs::symlink_metadata(path).map(|file| file.file_type());
+            if is_there.is_ok_and(|file| !file.is_socket() || UnixStream::connect(path).is_ok()) {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            // What the service will do when it starts may fail, and nobody would be told.
+            let folder = path.parent().map_or(Ok(()), |folder| fs::metadata(folder).map(drop));
+            folder.map(|()| address.clone())
+        }
+    }
+}
+
+/// The same for TCP.
+///
+/// # Errors
+///
+/// If somebody else listens there.
+pub fn claim_port(address: SocketAddr) -> io::Result<SocketAddr> {
     TcpListener::bind(address)?.local_addr()
 }
 

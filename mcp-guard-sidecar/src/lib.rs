@@ -23,6 +23,7 @@ pub mod memory;
 pub mod metrics_page;
 pub mod open_files;
 pub mod probe;
+mod proxy_protocol;
 mod random;
 mod refused;
 pub mod resume;

@@ -20,7 +20,7 @@ use crate::admin_app::AdminApp;
 use crate::admission::Connections;
 use crate::cli::complain;
 use crate::clients::Doors;
-use crate::config::{Config, NodeUrl, Target, Upstream, is_secure};
+use crate::config::{Config, ListenAddress, NodeUrl, Target, Upstream, is_secure};
 use crate::connection::GuardApp;
 use crate::drain::Drain;
 use crate::health::{Health, Healths};
@@ -55,7 +55,7 @@ pub enum RunError {
     #[error("cannot listen on {address}: {error}")]
     Listen {
         /// Where.
-        address: SocketAddr,
+        address: ListenAddress,
         /// What the system says.
         error: io::Error,
     },
@@ -78,7 +78,7 @@ pub enum RunError {
 #[non_exhaustive]
 pub struct Addresses {
     /// The listeners, in the order of the config.
-    pub listeners: Vec<SocketAddr>,
+    pub listeners: Vec<ListenAddress>,
     /// The admin endpoints.
     pub admin: SocketAddr,
 }
@@ -128,7 +128,7 @@ pub fn start(config: &Config, announce: impl FnOnce(&Addresses)) -> Result<(), R
     guard.server.add_service(background_service("metrics", Upkeep::new(Arc::clone(&memory))));
     let admin =
         Admin { drain: drain.clone(), health: healths.clone(), memory, metrics, config: Arc::new(config.effective()) };
-    guard.server.add_service(host::listening(AdminApp::new(admin.router()), addresses.admin, 0));
+    guard.server.add_service(host::listening(AdminApp::new(admin.router()), &addresses.admin.into(), 0));
     let finish = guard.serve_upstream(upstream, &healths)?;
     if !guard.watcher.is_empty() {
         guard.server.add_service(background_service("certificates", guard.watcher));
@@ -292,11 +292,12 @@ impl Guard<'_> {
             let path = listener.path.as_str().to_owned();
             let resumption = Resumption { streams: Arc::clone(&streams), edge: stack::edge(listener)?, path };
             let resumption = Arc::new(resumption);
-            for core in 0..host::cores() {
+            let cores = if matches!(address, ListenAddress::Tcp(_)) { host::cores() } else { 1 };
+            for core in 0..cores {
                 let (connections, memory) = (self.connections.clone(), Arc::clone(&self.memory));
                 let app = GuardApp::new(layer.layer(upstream()), connections, silence, memory);
                 let app = app.tls(tls.clone()).doors(doors.clone()).resumption(Arc::clone(&resumption));
-                self.server.add_service(host::listening(app, *address, core));
+                self.server.add_service(host::listening(app.proxied(listener.proxy_protocol), address, core));
             }
         }
         Ok(())
@@ -311,14 +312,18 @@ fn end_sessions(node: SessionNode) -> Finish {
 }
 
 fn claim(config: &Config) -> Result<Addresses, RunError> {
-    let claim = |address| host::claim(address).map_err(|error| RunError::Listen { address, error });
+    let claim = |address: &ListenAddress| {
+        host::claim(address).map_err(|error| RunError::Listen { address: address.clone(), error })
+    };
     let listeners = config.listeners().iter().map(|listener| {
         // A free port is this process's own, whatever it is for.
-        let is_shared = listener.share_port && listener.address.port() != 0;
-        if is_shared { Ok(listener.address) } else { claim(listener.address) }
+        let has_port = matches!(listener.address, ListenAddress::Tcp(address) if address.port() != 0);
+        if listener.share_port && has_port { Ok(listener.address.clone()) } else { claim(&listener.address) }
     });
     let listeners = listeners.collect::<Result<_, _>>()?;
-    Ok(Addresses { listeners, admin: claim(config.admin().address)? })
+    let admin = config.admin().address;
+    let admin = host::claim_port(admin).map_err(|error| RunError::Listen { address: admin.into(), error })?;
+    Ok(Addresses { listeners, admin })
 }
 
 /// How the nodes are called in metrics and logs: where they are, never with what credentials or arguments.

@@ -29,7 +29,7 @@ pub fn edge(listener: &Listener) -> Result<EdgePolicy, InvalidEdge> {
     let origins = listener.allowed_origins.iter().map(|origin| origin.as_str().to_owned());
     let policy = EdgePolicy::default().path(listener.path.as_str())?.allowed_origins(origins);
     let hosts: Vec<String> = listener.allowed_hosts.iter().map(|host| host.as_str().to_owned()).collect();
-    Ok(match (hosts.is_empty(), listener.address.ip().is_loopback()) {
+    Ok(match (hosts.is_empty(), listener.address.is_local()) {
         (false, _) => policy.allowed_hosts(hosts),
         (true, true) => policy.allowed_hosts(LOOPBACK_NAMES.map(str::to_owned)),
         // Behind a Service or an ingress any name may be the right one.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::address;
+use super::address::{self, ListenAddress};
 use super::host_name::{HostName, Origin};
 use super::tls::Tls;
 
@@ -15,10 +15,12 @@ use super::tls::Tls;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Listener {
-    /// Where it listens, as `IP:PORT`.
-    #[serde(with = "address")]
+    /// Where it listens: `IP:PORT`, or `unix:/PATH` for a Unix socket, which owner and group of the guard may use.
     #[schemars(with = "String")]
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// Each connection begins with a header of the PROXY protocol, version 2, in which a load balancer says whom it speaks
+    /// for. Whoever can connect can name any address, so only the balancer may be able to; who sends none is cut off.
+    pub proxy_protocol: bool,
     /// The path of the MCP endpoint.
     pub path: McpPath,
     /// What is spoken there.
@@ -46,7 +48,8 @@ pub struct Listener {
 impl Default for Listener {
     fn default() -> Self {
         Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)).into(),
+            proxy_protocol: false,
             path: McpPath::default(),
             transport: Transport::Http,
             sse_path: None,

@@ -51,7 +51,7 @@ mod upstream;
 mod url;
 mod yaml;
 
-pub use address::{InvalidAddress, parse_address};
+pub use address::{InvalidAddress, InvalidListenAddress, ListenAddress, parse_address};
 pub use era::Era;
 pub use flags::Flags;
 pub use host_name::{HostName, InvalidHostName, InvalidOrigin, Origin};

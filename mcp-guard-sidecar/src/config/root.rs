@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::address::ListenAddress;
 use super::key_path::KeyPath;
 use super::listener::{Admin, Listener, McpPath, Transport};
 use super::redact::redact;
@@ -144,15 +145,16 @@ fn listener_problems(spec: &ConfigSpec) -> Vec<(KeyPath, String)> {
         return vec![(list, "is empty: write at least one, or leave the key out for 127.0.0.1:8080".into())];
     }
     let mut problems = Vec::new();
-    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    let mut taken: Vec<(ListenAddress, String)> = Vec::new();
     for (index, listener) in spec.listeners.iter().enumerate() {
         let path = list.index(index);
         problems.extend(door_problems(&path, listener));
         let path = path.key("address");
-        problems.extend(taken_problem(&path, listener.address, &taken));
-        taken.push((listener.address, path.to_string()));
+        problems.extend(taken_problem(&path, &listener.address, &taken));
+        taken.push((listener.address.clone(), path.to_string()));
     }
-    problems.extend(taken_problem(&KeyPath::root().key("admin").key("address"), spec.admin.address, &taken));
+    let admin = ListenAddress::from(spec.admin.address);
+    problems.extend(taken_problem(&KeyPath::root().key("admin").key("address"), &admin, &taken));
     problems
 }
 
@@ -173,9 +175,18 @@ fn door_problems(path: &KeyPath, listener: &Listener) -> Option<(KeyPath, String
     }
 }
 
-fn taken_problem(path: &KeyPath, address: SocketAddr, taken: &[(SocketAddr, String)]) -> Option<(KeyPath, String)> {
-    let (_, by) = taken.iter().find(|(other, _)| overlap(address, *other))?;
-    Some((path.clone(), format!("{address} is taken by {by}: write another port")))
+fn taken_problem(
+    path: &KeyPath,
+    address: &ListenAddress,
+    taken: &[(ListenAddress, String)],
+) -> Option<(KeyPath, String)> {
+    let is_taken = |other: &ListenAddress| match (address, other) {
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => overlap(*one, *other),
+        (one, other) => one == other,
+    };
+    let (_, by) = taken.iter().find(|(other, _)| is_taken(other))?;
+    let another = if matches!(address, ListenAddress::Tcp(_)) { "port" } else { "path" };
+    Some((path.clone(), format!("{address} is taken by {by}: write another {another}")))
 }
 
 /// Whether two sockets cannot both listen. Port 0 means any free port; `[::]` takes the IPv4 addresses too.

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::cli::complain;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, ListenAddress};
 use crate::run;
 
 /// Tight limits, so that each protection can be seen by hand.
@@ -52,11 +52,11 @@ fn start_node() -> std::io::Result<SocketAddr> {
 #[expect(clippy::print_stdout, reason = "this is what the command is for")]
 fn introduce(addresses: &run::Addresses) {
     let Some(listener) = addresses.listeners.first() else { return };
-    println!("{}", introduction(*listener, addresses.admin));
+    println!("{}", introduction(listener, addresses.admin));
 }
 
 /// The address, a line for each protection, and where the metrics are.
-fn introduction(listener: SocketAddr, admin: SocketAddr) -> String {
+fn introduction(listener: &ListenAddress, admin: SocketAddr) -> String {
     let call = |tool: &str, arguments: &str, more: &str| {
         format!(
             "curl -s {more}http://{listener}/mcp -H 'content-type: application/json' -H 'mcp-protocol-version: 2025-11-25' \
