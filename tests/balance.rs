@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::process::Command;
 
 use mcp_guard_tests::peers::Peer;
 use mcp_guard_tests::upstream::Upstream;
-use mcp_guard_tests::{Guard, Session, call_tool, patiently, request, send};
+use mcp_guard_tests::{Guard, Session, call_tool, free_address, patiently, request, send};
 use serde_json::json;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");
@@ -51,7 +52,8 @@ fn a_session_of_an_http_node_stays_there() {
 /// Opens sessions, kills a node, and asks in each again.
 fn sessions_outlive_a_node(transport: &str, url: impl Fn(&Peer) -> String) {
     let [one, other] = [(); 2].map(|()| Peer::conformance_node_over(NODE, transport));
-    let guard = guard(&[url(&one), url(&other)], "health: {interval: 200ms, timeout: 200ms}");
+    let more = "health: {interval: 200ms, timeout: 200ms}, sessions: {failover: reinitialize}";
+    let guard = guard(&[url(&one), url(&other)], more);
     let sessions: Vec<Session<'_>> = (0..12).map(|_| Session::open(&guard)).collect();
     patiently("both nodes are well", || is_well(&guard, &one) && is_well(&guard, &other));
     let gone = one.address();
@@ -81,4 +83,26 @@ fn sessions_over_tcp_outlive_their_node() {
 #[test]
 fn sessions_over_web_sockets_outlive_their_node() {
     sessions_outlive_a_node("--web-socket", |node| format!("ws://{}/mcp", node.address()));
+}
+
+#[test]
+fn sessions_over_http_outlive_their_node_where_they_are_to() {
+    sessions_outlive_a_node("--listen", Peer::url);
+}
+
+#[test]
+fn a_session_over_http_outlives_the_restart_of_the_only_node() {
+    let address = free_address();
+    let start = || Peer::start(Command::new(NODE).args(["--listen", &address.to_string()]), address);
+    let node = start();
+    let guard = guard(&[node.url()], "sessions: {failover: reinitialize}");
+    let session = Session::open(&guard);
+    assert_eq!(session.ask(2, "tools/list", json!({})).status, 200);
+    drop(node);
+    let _node = start();
+    // The node that is there now has never heard of it.
+    let answer = session.ask(3, "tools/list", json!({}));
+    assert!(answer.json()["result"]["tools"].is_array(), "{}", answer.text());
+    let unsafe_call = session.ask(4, "tools/call", json!({"name": "add", "arguments": {"a": 1, "b": 2}}));
+    assert_eq!(unsafe_call.json()["result"]["content"][0]["text"], "3", "{}", unsafe_call.text());
 }

@@ -20,7 +20,7 @@ use crate::admin_app::AdminApp;
 use crate::admission::Connections;
 use crate::cli::complain;
 use crate::clients::Doors;
-use crate::config::{Config, ListenAddress, NodeUrl, Target, Upstream, is_secure};
+use crate::config::{Config, Era, ListenAddress, NodeUrl, Target, Upstream, is_secure};
 use crate::connection::GuardApp;
 use crate::drain::Drain;
 use crate::health::{Health, Healths};
@@ -37,7 +37,7 @@ use crate::upstream::balance::{self, AnyOf, Nodes};
 use crate::upstream::dial::{Dialer, authority};
 use crate::upstream::eras::{Eras, NodeUpstream};
 use crate::upstream::from_config;
-use crate::upstream::http::HttpUpstream;
+use crate::upstream::http::{HttpSessions, HttpUpstream};
 use crate::upstream::sessions::{Link, SessionNode};
 use crate::upstream::socket::SocketAddress;
 use crate::upstream::sse::EventStream;
@@ -163,8 +163,8 @@ impl Guard<'_> {
                 let sessions = from_config::children(self.config, upstream, process);
                 let places = sessions.sessions_max.get();
                 let node = stdio::node(from_config::stdio(self.config, command, process), sessions);
-                let finish = self.serve_eras(upstream, places, end_sessions(node.clone()), || node.clone())?;
-                (vec![Probe::Session(node)], finish)
+                let finish = self.serve_eras(upstream, places, None, || node.clone())?;
+                (vec![Probe::Session(node.clone())], both(finish, end_sessions(node)))
             }
         };
         for (probe, health) in probes.into_iter().zip(healths.nodes()) {
@@ -181,20 +181,26 @@ impl Guard<'_> {
         urls: &[NodeUrl],
         healths: &Healths,
     ) -> Result<(Vec<Probe>, Finish), RunError> {
-        let (mut nodes, mut probes) = (Vec::new(), Vec::new());
+        let (mut nodes, mut probes, mut links) = (Vec::new(), Vec::new(), Vec::new());
         for url in urls {
             let NodeUrl::Http(uri) = url else { continue };
             let (dialer, timeout) = (self.dialer(upstream, uri)?, upstream.health.timeout());
             let node = HttpUpstream::new(from_config::http(upstream, uri, dialer.clone()))?;
+            links.push(Arc::new(HttpSessions::new(node.another_pool(), dialer.clone())) as Arc<dyn Link>);
             nodes.push((url.to_string(), node));
             probes.push(Probe::Connect { dialer, timeout });
         }
-        let (places, nothing) = (upstream.connections.get() * nodes.len(), host::nothing_to_finish());
+        let all = Nodes::new(healths.nodes().cloned());
+        let sessions = from_config::own_sessions(self.config, upstream);
+        // A stateless node has none that could be opened again.
+        let has_own = upstream.fails_over() && upstream.era != Era::Stateless;
+        let own = has_own.then(|| SessionNode::new(AnyOf::new(Arc::clone(&all), links), sessions));
+        let places = upstream.connections.get() * nodes.len();
         let finish = match nodes.as_slice() {
-            [(_, node)] => self.serve_eras(upstream, places, nothing, || node.another_pool())?,
+            [(_, node)] => self.serve_eras(upstream, places, own, || node.another_pool())?,
             _ => {
-                let all = balance::Http::new(Nodes::new(healths.nodes().cloned()), nodes);
-                self.serve_eras(upstream, places, nothing, || all.another_pool())?
+                let all = balance::Http::new(all, nodes);
+                self.serve_eras(upstream, places, own, || all.another_pool())?
             }
         };
         Ok((probes, finish))
@@ -224,8 +230,8 @@ impl Guard<'_> {
                 (SessionNode::new(any, options), probes)
             }
         };
-        let finish = self.serve_eras(upstream, places, end_sessions(node.clone()), || node.clone())?;
-        Ok((probes, finish))
+        let finish = self.serve_eras(upstream, places, None, || node.clone())?;
+        Ok((probes, both(finish, end_sessions(node))))
     }
 
     /// The way to a node that has a connection for each session.
@@ -253,25 +259,23 @@ impl Guard<'_> {
         Ok(Dialer::new(authority(uri), tls))
     }
 
-    /// Serves clients of both eras, where they may, with a node that has so many `places` for calls at once; gives what has to
-    /// be done at the end, `finish` among it.
+    /// Serves clients of both eras, where they may, with a node that has so many `places` for calls at once, and legacy ones in
+    /// sessions of `own`, where there are; gives what has to be done at the end.
     fn serve_eras<U: NodeUpstream>(
         &mut self,
         upstream: &Upstream,
         places: usize,
-        finish: Finish,
+        own: Option<SessionNode>,
         node: impl Fn() -> U,
     ) -> Result<Finish, RunError> {
         let sessions = from_config::own_sessions(self.config, upstream);
-        let eras = Arc::new(Eras::new(node(), from_config::era(upstream), places, sessions));
+        let eras = Eras::new(node(), from_config::era(upstream), places, sessions).in_own_sessions(own);
+        let eras = Arc::new(eras);
         self.server.add_service(background_service("eras", eras.sweeper()));
         self.serve(|| eras.by(node()))?;
-        let finish = Arc::new(finish);
         Ok(Box::new(move || {
-            let (eras, finish) = (Arc::clone(&eras), Arc::clone(&finish));
-            Box::pin(async move {
-                tokio::join!(eras.shutdown(), finish());
-            })
+            let eras = Arc::clone(&eras);
+            Box::pin(async move { eras.shutdown().await })
         }))
     }
 
@@ -302,6 +306,17 @@ impl Guard<'_> {
         }
         Ok(())
     }
+}
+
+/// Does the one beside the other.
+fn both(one: Finish, other: Finish) -> Finish {
+    let both = Arc::new((one, other));
+    Box::new(move || {
+        let both = Arc::clone(&both);
+        Box::pin(async move {
+            tokio::join!(both.0(), both.1());
+        })
+    })
 }
 
 fn end_sessions(node: SessionNode) -> Finish {

@@ -91,6 +91,13 @@ async fn each_step_reaches_a_node_over_streamable_http() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_step_reaches_a_node_over_streamable_http_in_sessions_of_the_guards_own() {
+    let node = Peer::conformance_node(NODE);
+    let served = Served::new(&format!("url: '{}', sessions: {{failover: reinitialize}}", node.url()));
+    each_step(&served).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_step_reaches_a_node_that_only_speaks_2026_07_28() {
     let (served, _node) = listening("--modern", Peer::url);
     each_step(&served).await;

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::era::Era;
 use super::process::Process;
-use super::sessions::Sessions;
+use super::sessions::{Failover, Sessions};
 use super::timing::{Health, Timeouts};
 use super::tls::UpstreamTls;
 use super::url::{InvalidUrl, NodeUrl};
@@ -37,6 +37,13 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// When it is sent calls at all.
     pub health: Health,
+}
+
+impl Upstream {
+    /// Whether sessions outlive their node.
+    pub fn fails_over(&self) -> bool {
+        self.sessions.failover.map_or(!self.target.is_http(), |failover| failover == Failover::Reinitialize)
+    }
 }
 
 /// What is called.
@@ -114,7 +121,7 @@ struct UpstreamSpec {
     /// TLS to the node; only beside an `https`, `sse+https` or `wss` URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<UpstreamTls>,
-    /// What becomes of the guard's own sessions: has no meaning beside an `http` URL, whose node has its own.
+    /// What becomes of sessions when their node is gone.
     #[serde(default)]
     sessions: Sessions,
     /// Most connections to the node for calls at once; streams that only listen may have as many again. Where all are in

@@ -10,7 +10,7 @@ use super::dial::Dialer;
 use super::http::HttpOptions;
 use super::sessions::SessionOptions;
 use super::stdio::StdioOptions;
-use crate::config::{Command, Config, Era, Failover, Process, Upstream};
+use crate::config::{Command, Config, Era, Process, Upstream};
 
 /// How a node at `uri` is called, to which `dialer` makes the connections.
 pub fn http(upstream: &Upstream, uri: &Uri, dialer: Dialer) -> HttpOptions {
@@ -45,7 +45,7 @@ pub fn sessions(config: &Config, upstream: &Upstream) -> SessionOptions {
     options.ping_timeout = upstream.health.timeout();
     options.speaks_for = upstream.health.interval().saturating_mul(INTERVALS_SPOKEN_FOR);
     options.session_idle = limits.session_idle();
-    options.fails_over = upstream.sessions.failover == Failover::Reinitialize;
+    options.fails_over = upstream.fails_over();
     options.profile = upstream.profile;
     options
 }

@@ -18,10 +18,10 @@ use mcp_guard::middleware::{EventSplitter, UpstreamError};
 use crate::event::event;
 use crate::upstream::sessions::{MESSAGE_BYTES_MAX, SessionBody};
 
-pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
+pub(in crate::upstream) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The messages of a node's answer.
-pub(super) struct Messages<B> {
+pub(in crate::upstream) struct Messages<B> {
     ready: VecDeque<Bytes>,
     rest: Option<(Pin<Box<B>>, EventSplitter)>,
 }
@@ -31,7 +31,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     /// Reads a whole answer; one that is a stream is read as it comes.
-    pub(super) async fn of(response: Response<B>) -> Result<(StatusCode, Self), UpstreamError> {
+    pub(in crate::upstream) async fn of(response: Response<B>) -> Result<(StatusCode, Self), UpstreamError> {
         let (head, body) = response.into_parts();
         if is_event_stream(&head.headers) {
             let rest = Some((Box::pin(body), EventSplitter::new(MESSAGE_BYTES_MAX)));
@@ -44,12 +44,12 @@ where
     }
 
     /// Gives one back, which comes again next.
-    pub(super) fn put_back(&mut self, message: Bytes) {
+    pub(in crate::upstream) fn put_back(&mut self, message: Bytes) {
         self.ready.push_front(message);
     }
 
     /// The next one; `None` behind the last. Loses nothing if it is dropped.
-    pub(super) async fn next(&mut self) -> Option<Result<Bytes, UpstreamError>> {
+    pub(in crate::upstream) async fn next(&mut self) -> Option<Result<Bytes, UpstreamError>> {
         loop {
             if let Some(message) = self.ready.pop_front() {
                 return Some(Ok(message));
@@ -70,7 +70,7 @@ where
 }
 
 /// Messages for the client, one after the other.
-pub(super) type Told = Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>;
+pub(in crate::upstream) type Told = Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>;
 
 /// The body of an answer: the node's own, or what is told in its place.
 pub struct EraBody<B>(Inner<B>);
@@ -84,17 +84,17 @@ enum Inner<B> {
 
 impl<B> EraBody<B> {
     /// What the node says goes to the client as it is.
-    pub(super) fn node(response: Response<B>) -> Response<Self> {
+    pub(in crate::upstream) fn node(response: Response<B>) -> Response<Self> {
         response.map(|body| Self(Inner::Node(body)))
     }
 
     /// What a session of the guard's own says does too.
-    pub(super) fn session(response: Response<SessionBody>) -> Response<Self> {
+    pub(in crate::upstream) fn session(response: Response<SessionBody>) -> Response<Self> {
         response.map(|body| Self(Inner::Session(body)))
     }
 
     /// One message.
-    pub(super) fn json(status: StatusCode, message: Bytes) -> Response<Self> {
+    pub(in crate::upstream) fn json(status: StatusCode, message: Bytes) -> Response<Self> {
         let mut response =
             Self::with_type(Inner::Whole(Full::new(message)), HeaderValue::from_static("application/json"));
         *response.status_mut() = status;
@@ -102,20 +102,20 @@ impl<B> EraBody<B> {
     }
 
     /// A message with the head of the node's own answer.
-    pub(super) fn with_head(mut head: Parts, message: Bytes) -> Response<Self> {
+    pub(in crate::upstream) fn with_head(mut head: Parts, message: Bytes) -> Response<Self> {
         head.headers.remove(header::CONTENT_LENGTH);
         Response::from_parts(head, Self(Inner::Whole(Full::new(message))))
     }
 
     /// No message.
-    pub(super) fn empty(status: StatusCode) -> Response<Self> {
+    pub(in crate::upstream) fn empty(status: StatusCode) -> Response<Self> {
         let mut response = Response::new(Self(Inner::Whole(Full::default())));
         *response.status_mut() = status;
         response
     }
 
     /// As many as there will be.
-    pub(super) fn events(told: Told) -> Response<Self> {
+    pub(in crate::upstream) fn events(told: Told) -> Response<Self> {
         let mut response = Self::with_type(Inner::Events(told), EVENT_STREAM);
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         response

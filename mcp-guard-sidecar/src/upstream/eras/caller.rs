@@ -16,7 +16,7 @@ use super::message::Message;
 
 /// A client, by one of its requests: what the guard says to the node in its name has that request's credentials and trace.
 #[derive(Clone)]
-pub(super) struct Caller {
+pub(in crate::upstream) struct Caller {
     /// Without what the request says of its own message.
     head: Arc<Parts>,
     client: Option<IpAddr>,
@@ -27,7 +27,7 @@ pub(super) struct Caller {
 
 /// Who a client is, as far as the guard and the node can tell. What belongs to one is never another's.
 #[derive(Clone, Eq, Hash, PartialEq)]
-pub(super) struct Identity {
+pub(in crate::upstream) struct Identity {
     subject: Option<Box<str>>,
     credentials: Vec<HeaderValue>,
     /// Where nothing else says who it is.
@@ -35,7 +35,7 @@ pub(super) struct Identity {
 }
 
 impl Caller {
-    pub(super) fn of(request: &McpRequest) -> Self {
+    pub(in crate::upstream) fn of(request: &McpRequest) -> Self {
         let mut head = Parts::clone(&request.head);
         let of_message = |name: &&HeaderName| name.as_str().starts_with("mcp-") || OF_MESSAGE.contains(name);
         let gone: Vec<HeaderName> = head.headers.keys().filter(of_message).cloned().collect();
@@ -52,12 +52,12 @@ impl Caller {
     }
 
     /// By the head of a request alone, where nothing has to be over at some time.
-    pub(super) fn by(head: &Arc<Parts>) -> Self {
+    pub(in crate::upstream) fn by(head: &Arc<Parts>) -> Self {
         let call = Call::new(Kind::Request, Method::NONE, Revision::WHEN_ABSENT);
         Self::of(&McpRequest::new(Arc::clone(head), Bytes::new(), Arc::new(call)))
     }
 
-    pub(super) fn identity(&self) -> Identity {
+    pub(in crate::upstream) fn identity(&self) -> Identity {
         // HTTP/2 may bring a cookie in several fields.
         let values = |name: &HeaderName| self.head.headers.get_all(name).iter().cloned();
         let credentials: Vec<HeaderValue> = CREDENTIALS.iter().flat_map(values).collect();
@@ -66,7 +66,7 @@ impl Caller {
     }
 
     /// `message` as a request of `revision`, with `headers` beside the client's.
-    pub(super) fn request(&self, message: Message, revision: Revision, headers: HeaderMap) -> McpRequest {
+    pub(in crate::upstream) fn request(&self, message: Message, revision: Revision, headers: HeaderMap) -> McpRequest {
         let Message { kind, method, id, params, body } = message;
         let mut head = Parts::clone(&self.head);
         head.method = match kind {
@@ -91,7 +91,7 @@ impl Caller {
     }
 
     /// The same client where nobody waits, so that nothing has to be over at some time.
-    pub(super) fn at_leisure(&self) -> Self {
+    pub(in crate::upstream) fn at_leisure(&self) -> Self {
         Self { deadline: None, stream_deadline: None, ..self.clone() }
     }
 }

@@ -1,10 +1,10 @@
 //! Clients of one era, and a node of the other: the stateless revision 2026-07-28, and the legacy ones before it.
 
-mod answer;
-mod caller;
+pub(in crate::upstream) mod answer;
+pub(in crate::upstream) mod caller;
 mod detect;
-mod message;
-mod object;
+pub(in crate::upstream) mod message;
+pub(in crate::upstream) mod object;
 mod params;
 mod service;
 mod to_legacy;

@@ -8,47 +8,47 @@ use serde_json::value::RawValue;
 
 /// An object's members, each value as JSON text.
 #[derive(Debug, Default)]
-pub(super) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(in crate::upstream) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Object<'a> {
     /// Reads `text`; `None` if it is no object.
-    pub(super) fn read(text: &'a str) -> Option<Self> {
+    pub(in crate::upstream) fn read(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
     /// The same for what ought to be UTF-8.
-    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+    pub(in crate::upstream) fn of(bytes: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 
     /// The value of the member `name`.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(in crate::upstream) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
     /// Whether there is a member `name` that is not `null`.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(in crate::upstream) fn has(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| value != "null")
     }
 
     /// The member `name`, if it is an object.
-    pub(super) fn object(&self, name: &str) -> Option<Object<'_>> {
+    pub(in crate::upstream) fn object(&self, name: &str) -> Option<Object<'_>> {
         Object::read(self.get(name)?)
     }
 
     /// The member `name`, if it is a string.
-    pub(super) fn string(&self, name: &str) -> Option<String> {
+    pub(in crate::upstream) fn string(&self, name: &str) -> Option<String> {
         serde_json::from_str(self.get(name)?).ok()
     }
 
     /// Takes the member `name` out.
-    pub(super) fn take(&mut self, name: &str) -> Option<Cow<'a, str>> {
+    pub(in crate::upstream) fn take(&mut self, name: &str) -> Option<Cow<'a, str>> {
         let place = self.0.iter().position(|(known, _)| known == name)?;
         Some(self.0.remove(place).1)
     }
 
     /// Gives the member `name` the value that is the JSON text `value`.
-    pub(super) fn set(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
+    pub(in crate::upstream) fn set(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
         match self.0.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => *known = value.into(),
             None => self.0.push((name.into(), value.into())),
@@ -56,24 +56,24 @@ impl<'a> Object<'a> {
     }
 
     /// The same, unless there is one.
-    pub(super) fn set_absent(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
+    pub(in crate::upstream) fn set_absent(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
         if !self.has(name) {
             self.set(name, value);
         }
     }
 
     /// The members, in their order.
-    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(in crate::upstream) fn members(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::upstream) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 /// `text` as a JSON string.
-pub(super) fn quote(text: &str) -> String {
+pub(in crate::upstream) fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

@@ -25,6 +25,8 @@ pub struct Eras<U: NodeUpstream> {
     upstream: U,
     legacy: to_legacy::Node<U>,
     modern: SessionNode,
+    /// Where those of legacy clients are the guard's own, though the node has some.
+    own: Option<SessionNode>,
     /// Whether a legacy client was ever served by a stateless node.
     has_modern: Arc<AtomicBool>,
     era: Era,
@@ -39,10 +41,18 @@ impl<U: NodeUpstream> Eras<U> {
             legacy: to_legacy::Node::new(upstream.clone(), places),
             modern: SessionNode::new(to_modern::Stateless::new(upstream.clone()), sessions),
             upstream,
+            own: None,
             has_modern: Arc::default(),
             era,
             detected: Detected::default(),
         }
+    }
+
+    /// Serves legacy clients in sessions of `own`.
+    #[must_use]
+    pub fn in_own_sessions(mut self, own: Option<SessionNode>) -> Self {
+        self.own = own;
+        self
     }
 
     /// The same node by connections of its own, for another runtime.
@@ -51,6 +61,7 @@ impl<U: NodeUpstream> Eras<U> {
         Self {
             legacy: self.legacy.by(upstream.clone()),
             modern: self.modern.clone(),
+            own: self.own.clone(),
             upstream,
             has_modern: Arc::clone(&self.has_modern),
             era: self.era,
@@ -65,7 +76,12 @@ impl<U: NodeUpstream> Eras<U> {
 
     /// Ends all sessions that are kept here.
     pub async fn shutdown(&self) {
-        tokio::join!(self.legacy.sweep(true), self.modern.shutdown());
+        let own = async {
+            if let Some(own) = &self.own {
+                own.shutdown().await;
+            }
+        };
+        tokio::join!(self.legacy.sweep(true), self.modern.shutdown(), own);
     }
 
     fn as_it_is(&self, request: McpRequest) -> impl Future<Output = Reply<U>> + Send {
@@ -121,6 +137,11 @@ impl<U: NodeUpstream> Eras<U> {
         Upstream::send(&self.modern, request).await.map(EraBody::session)
     }
 
+    /// Sends a message in a session of the guard's own, which is one of the node's.
+    async fn in_own(&self, own: SessionNode, request: McpRequest) -> Reply<U> {
+        Upstream::send(&own, request).await.map(EraBody::session)
+    }
+
     /// Whether a message of a legacy client may concern a stateless node.
     fn may_be_modern(&self, request: &McpRequest) -> bool {
         match self.era {
@@ -142,6 +163,8 @@ impl<U: NodeUpstream> Upstream for Eras<U> {
             if self.era != Era::AsIs {
                 return Either::Right(self.stateless(request).boxed());
             }
+        } else if let Some(own) = &self.own {
+            return Either::Right(self.in_own(own.clone(), request).boxed());
         } else if self.may_be_modern(&request) {
             return Either::Right(self.legacy(request).boxed());
         }

@@ -22,12 +22,15 @@ mod options;
 mod pool;
 mod quirks;
 mod service;
+mod sessions;
 mod slots;
 
 pub use body::PooledBody;
 pub use exchange::Exchange;
 pub use options::HttpOptions;
 pub use service::HttpUpstream;
+
+pub(crate) use sessions::HttpSessions;
 
 #[cfg(test)]
 mod tests;

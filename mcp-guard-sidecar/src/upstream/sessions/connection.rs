@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use mcp_guard::session::FromNode;
 use tokio::sync::{mpsc, watch};
 
@@ -65,6 +66,11 @@ impl Connection {
     /// How the request with this id came, where the link wants to know. It is told once.
     pub(crate) fn take_head(&self, id: &str) -> Option<Came> {
         self.session.take_head(id)
+    }
+
+    /// The head of the client's last request, where the link wants to know.
+    pub(crate) fn last_head(&self) -> Option<Arc<Parts>> {
+        self.session.last_head()
     }
 
     /// Takes a message of the node.

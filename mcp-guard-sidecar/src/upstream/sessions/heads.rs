@@ -17,26 +17,38 @@ pub(crate) struct Came {
 
 /// How the requests came that are on their way to the link, by their ids.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Heads(Arc<Mutex<HashMap<Box<str>, Came>>>);
+pub(super) struct Heads(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    by_id: HashMap<Box<str>, Came>,
+    last: Option<Arc<Parts>>,
+}
 
 impl Heads {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Came>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how the request with this id came, as long as what is given back lives. One that is on its way already with
     /// this id keeps its own: the other will be refused.
     pub(super) fn note(&self, id: &str, came: Came) -> Option<Noted> {
-        let mut heads = self.lock();
-        if heads.contains_key(id) {
+        let mut state = self.lock();
+        if state.by_id.contains_key(id) {
             return None;
         }
-        heads.insert(id.into(), came);
+        state.last = Some(Arc::clone(&came.head));
+        state.by_id.insert(id.into(), came);
         Some(Noted { heads: self.clone(), id: id.into() })
     }
 
     pub(super) fn take(&self, id: &str) -> Option<Came> {
-        self.lock().remove(id)
+        self.lock().by_id.remove(id)
+    }
+
+    /// The head of the request that came last.
+    pub(super) fn last(&self) -> Option<Arc<Parts>> {
+        self.lock().last.clone()
     }
 }
 

@@ -25,6 +25,7 @@
 
 mod answer;
 mod body;
+mod calls;
 mod connection;
 mod heads;
 mod inlet;
@@ -45,6 +46,7 @@ pub use inlet::MESSAGE_BYTES_MAX;
 pub use options::SessionOptions;
 pub use service::{Health, SessionNode};
 
+pub(crate) use calls::{Said, Speaker, serve};
 pub(crate) use connection::Connection;
 pub(crate) use inlet::Inlet;
 pub(crate) use lines::serve_lines;

@@ -12,6 +12,8 @@ use mcp_guard::session::{AskError, Conversation, End, FromNode, Memory, Outlet, 
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use http::request::Parts;
+
 use super::connection::Handle;
 use super::heads::{Came, Heads, Noted};
 use super::outbox::{Outbox, Start};
@@ -158,6 +160,10 @@ impl Session {
     /// Notes how the request with this id came, where that matters, until what is given back is dropped.
     pub(super) fn note_head(&self, id: &str, came: Option<Came>) -> Option<Noted> {
         self.heads.note(id, came?)
+    }
+
+    pub(super) fn last_head(&self) -> Option<Arc<Parts>> {
+        self.heads.last()
     }
 
     pub(super) fn take_head(&self, id: &str) -> Option<Came> {

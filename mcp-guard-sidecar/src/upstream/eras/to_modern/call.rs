@@ -18,11 +18,9 @@ use super::{begin, result};
 use crate::upstream::eras::NodeUpstream;
 use crate::upstream::eras::answer::{BoxError, Messages};
 use crate::upstream::eras::caller::Caller;
-use crate::upstream::eras::message::{Message, error, response};
+use crate::upstream::eras::message::{INTERNAL_ERROR, Message, error, response};
 use crate::upstream::eras::object::{Object, quote};
 
-/// JSON-RPC 2.0, section 5.1: the node's failure.
-const INTERNAL_ERROR: i64 = -32603;
 /// The code for headers that do not say what the body says.
 const HEADER_MISMATCH: &str = "-32020";
 
@@ -105,7 +103,7 @@ impl<U: NodeUpstream> Client<U> {
             match FromNode::read(&message) {
                 Some(FromNode::Response { id, .. }) if same_id(id, asking.id) => return Ok((status, message)),
                 Some(FromNode::Notification { .. }) => {
-                    self.tell(message);
+                    self.pass(message);
                     // The client's own waiting has no end once it was told something.
                     until = clock::now() + SILENCE_MAX;
                 }

@@ -5,11 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::future::{AbortHandle, Abortable, BoxFuture, FutureExt, join_all};
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::future::join_all;
 use mcp_guard::call::Method;
 use mcp_guard::session::{FromNode, cancelled_id};
-use tokio::sync::mpsc::Receiver;
 use tokio::sync::{oneshot, watch};
 
 use super::call::failure;
@@ -20,7 +18,7 @@ use crate::upstream::eras::is_level;
 use crate::upstream::eras::message::{INVALID_PARAMS, Message, error, response};
 use crate::upstream::eras::object::{Object, quote};
 use crate::upstream::eras::params::Tools;
-use crate::upstream::sessions::{Connection, Inlet};
+use crate::upstream::sessions::{Connection, Inlet, Said, Speaker};
 
 /// Most resources that a client is told of; what is beyond is refused.
 const SUBSCRIPTIONS_MAX: usize = 256;
@@ -59,13 +57,6 @@ pub(super) struct Asking<'a> {
     pub(super) until: Instant,
 }
 
-/// A message of a client's.
-struct Said<'a> {
-    id: Option<&'a str>,
-    method: String,
-    params: &'a str,
-}
-
 impl<U: NodeUpstream> Client<U> {
     pub(super) fn new(upstream: U, tools: Arc<Tools>, connection: Arc<Connection>) -> Self {
         Self { upstream, tools, connection, state: Mutex::default(), wanted: watch::Sender::default() }
@@ -93,63 +84,8 @@ impl<U: NodeUpstream> Client<U> {
     }
 
     /// Tells the client something.
-    pub(super) fn tell(&self, message: Bytes) {
+    pub(super) fn pass(&self, message: Bytes) {
         Inlet::new(&self.connection).take(message);
-    }
-
-    /// Serves `lines` until the connection ends.
-    pub(super) async fn serve(self, mut lines: Receiver<Bytes>) {
-        {
-            let mut calls = FuturesUnordered::<Abortable<BoxFuture<'_, Box<str>>>>::new();
-            let mut by_id = HashMap::<Box<str>, AbortHandle>::new();
-            let mut listening = std::pin::pin!(self.listen());
-            loop {
-                let line = tokio::select! {
-                    line = lines.recv() => line,
-                    Some(ended) = calls.next() => {
-                        if let Ok(id) = ended {
-                            by_id.remove(&id);
-                        }
-                        continue;
-                    }
-                    () = &mut listening => continue,
-                    () = self.connection.ended() => break,
-                };
-                let Some(line) = line else { break };
-                let text = std::str::from_utf8(&line).unwrap_or_default();
-                let Some(message) = Object::read(text) else { continue };
-                let Some(method) = message.string("method") else {
-                    self.take_answer(&message);
-                    continue;
-                };
-                let params = message.get("params").unwrap_or("{}");
-                let said = Said { id: message.get("id"), method, params };
-                let Some(id) = said.id.map(Box::<str>::from) else {
-                    if let Some(handle) = self.take_notification(&said).and_then(|id| by_id.remove(&id)) {
-                        handle.abort();
-                    }
-                    continue;
-                };
-                let (handle, registration) = AbortHandle::new_pair();
-                by_id.insert(id.clone(), handle);
-                // What it is asked with is its own: another request may have other credentials.
-                let came = self.connection.take_head(&id).map(|came| (Caller::by(&came.head), came.until));
-                let (method, params) = (said.method, params.to_owned());
-                let call = async {
-                    let (id, method, params, came) = (id, method, params, came);
-                    let answer = match &came {
-                        Some((caller, until)) => {
-                            self.answer(Asking { id: &id, caller, until: *until }, &method, &params).await
-                        }
-                        None => response(&id, "error", &failure("the guard did not read the request")),
-                    };
-                    self.tell(answer);
-                    id
-                };
-                calls.push(Abortable::new(call.boxed(), registration));
-            }
-        }
-        self.connection.end();
     }
 
     async fn answer(&self, asking: Asking<'_>, method: &str, params: &str) -> Bytes {
@@ -190,19 +126,6 @@ impl<U: NodeUpstream> Client<U> {
         }
     }
 
-    /// Takes a notification; gives the id of the request that it cancels.
-    fn take_notification(&self, said: &Said<'_>) -> Option<Box<str>> {
-        match &*said.method {
-            Method::INITIALIZED => {
-                self.wanted.send_modify(|wanted| wanted.has_begun = true);
-                None
-            }
-            Method::CANCELLED => cancelled_id(said.params).map(Box::from),
-            // The node has no way to be told.
-            _ => None,
-        }
-    }
-
     /// Takes the client's answer to a question.
     fn take_answer(&self, message: &Object<'_>) {
         let asked = message.get("id").and_then(|id| self.state().asked.remove(id));
@@ -238,8 +161,39 @@ impl<U: NodeUpstream> Client<U> {
         };
         // Forgotten if nobody waits any more.
         let _asked = Asked { client: self, id: &id };
-        self.tell(Message::request(&id, method, params).body);
+        self.pass(Message::request(&id, method, params).body);
         answer.await.unwrap_or_else(|_| Err(failure("the client's answer was lost")))
+    }
+}
+
+impl<U: NodeUpstream> Speaker for Client<U> {
+    async fn ask(&self, said: Said) {
+        let Said { id, method, line, came } = said;
+        let message = Object::of(&line).unwrap_or_default();
+        let answer = match came.map(|came| (Caller::by(&came.head), came.until)) {
+            Some((caller, until)) => {
+                let asking = Asking { id: &id, caller: &caller, until };
+                self.answer(asking, &method, message.get("params").unwrap_or("{}")).await
+            }
+            None => response(&id, "error", &failure("the guard did not read the request")),
+        };
+        self.pass(answer);
+    }
+
+    async fn tell(&self, method: Option<&str>, line: Bytes) -> Option<Box<str>> {
+        let message = Object::of(&line)?;
+        match method {
+            None => self.take_answer(&message),
+            Some(Method::INITIALIZED) => self.wanted.send_modify(|wanted| wanted.has_begun = true),
+            Some(Method::CANCELLED) => return message.get("params").and_then(cancelled_id).map(Box::from),
+            // The node has no way to be told.
+            Some(_) => {}
+        }
+        None
+    }
+
+    async fn listen(&self) {
+        self.hear_all().await;
     }
 }
 

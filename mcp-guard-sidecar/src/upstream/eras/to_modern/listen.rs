@@ -18,7 +18,7 @@ const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 impl<U: NodeUpstream> Client<U> {
     /// Listens once the client has begun, for whatever it wants to be told of at the time; never ends.
-    pub(super) async fn listen(&self) {
+    pub(super) async fn hear_all(&self) {
         let mut wanted = self.wanted();
         loop {
             let filter = filter(&wanted.borrow_and_update());
@@ -40,7 +40,7 @@ impl<U: NodeUpstream> Client<U> {
         let Some(mut messages) = self.subscribe(filter).await else { return };
         while let Some(Ok(message)) = messages.next().await {
             if is_told(&message) {
-                self.tell(unmarked(message));
+                self.pass(unmarked(message));
             }
         }
     }

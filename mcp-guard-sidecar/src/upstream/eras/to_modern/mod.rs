@@ -39,7 +39,7 @@ use tokio::sync::mpsc::Receiver;
 use self::client::Client;
 use crate::upstream::eras::NodeUpstream;
 use crate::upstream::eras::params::Tools;
-use crate::upstream::sessions::{Connection, Keeper, Link};
+use crate::upstream::sessions::{Connection, Keeper, Link, serve};
 
 /// A node of 2026-07-28, as legacy clients call it.
 pub(super) struct Stateless<U> {
@@ -63,7 +63,8 @@ impl<U> fmt::Debug for Stateless<U> {
 impl<U: NodeUpstream> Link for Stateless<U> {
     async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
         let client = Client::new(self.upstream.clone(), Arc::clone(&self.tools), Arc::clone(connection));
-        let serving = tokio::spawn(client.serve(lines));
+        let connection = Arc::clone(connection);
+        let serving = tokio::spawn(async move { serve(&client, &connection, lines).await });
         Ok(Box::pin(async move { drop(serving.await) }))
     }
 
