@@ -106,3 +106,37 @@ fn a_session_over_http_outlives_the_restart_of_the_only_node() {
     let unsafe_call = session.ask(4, "tools/call", json!({"name": "add", "arguments": {"a": 1, "b": 2}}));
     assert_eq!(unsafe_call.json()["result"]["content"][0]["text"], "3", "{}", unsafe_call.text());
 }
+
+#[test]
+fn a_session_that_was_opened_with_credentials_is_not_there_for_who_has_none() {
+    let node = Peer::conformance_node(NODE);
+    let guard = guard(&[node.url()], "sessions: {failover: reinitialize}");
+    let params =
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}});
+    let token = ("authorization", "Bearer a");
+    let opened = send(guard.listen, &[token], request(1, "initialize", params).to_string());
+    let session = ("mcp-session-id", opened.header("mcp-session-id").expect("a session"));
+    let ping = || request(2, "ping", json!({})).to_string();
+    assert_eq!(send(guard.listen, &[session, token], ping()).status, 200);
+    let gone = send(guard.listen, &[session], ping());
+    assert_eq!((gone.status, gone.reason().as_deref()), (404, Some("session_not_found")));
+    // Whether another token is as good, the node says.
+    assert_eq!(send(guard.listen, &[session, ("authorization", "Bearer b")], ping()).status, 200);
+}
+
+#[test]
+fn calls_in_sessions_of_a_dead_node_do_not_stop_those_of_the_others() {
+    let [one, other] = [(); 2].map(|()| Peer::conformance_node(NODE));
+    let guard = guard(&[one.url(), other.url()], "health: {interval: 1h}");
+    let sessions: Vec<Session<'_>> = (0..8).map(|_| Session::open(&guard)).collect();
+    let tag = |session: &Session<'_>| session.id().split('.').next().map(str::to_owned);
+    drop(one);
+    let statuses: Vec<(Option<String>, u16)> = (0..4)
+        .flat_map(|_| &sessions)
+        .map(|session| (tag(session), session.ask(2, "tools/list", json!({})).status))
+        .collect();
+    let alive: HashSet<_> = statuses.iter().filter(|(_, status)| *status == 200).map(|(tag, _)| tag.clone()).collect();
+    assert_eq!(alive.len(), 1, "{statuses:?}");
+    let is_told = |(tag, status): &(Option<String>, u16)| *status == if alive.contains(tag) { 200 } else { 503 };
+    assert!(statuses.iter().all(is_told), "{statuses:?}");
+}

@@ -33,7 +33,7 @@ pub(crate) fn bounds(bytes_max: usize) -> WebSocketConfig {
 /// Why the peer takes no more.
 pub(crate) async fn write(
     mut sink: impl Sink<Message, Error = Error> + Unpin,
-    mut lines: Receiver<Bytes>,
+    mut lines: Receiver<impl Into<Bytes>>,
     ended: impl Future<Output = ()>,
     ends_messages: bool,
     patience: Duration,
@@ -42,7 +42,7 @@ pub(crate) async fn write(
     let mut ended = std::pin::pin!(ended);
     loop {
         let message = tokio::select! {
-            line = lines.recv() => line.and_then(|line| text(&line, ends_messages)),
+            line = lines.recv() => line.and_then(|line| text(&line.into(), ends_messages)),
             _ = pings.tick() => Some(Message::Ping(Bytes::new())),
             () = &mut ended => None,
         };

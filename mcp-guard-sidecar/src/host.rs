@@ -4,7 +4,8 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::Duration;
 
 use pingora::apps::ServerApp;
@@ -14,6 +15,8 @@ use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{ListenAddress, Shutdown};
@@ -96,16 +99,29 @@ fn host(address: SocketAddr) -> String {
 pub fn claim(address: &ListenAddress) -> io::Result<ListenAddress> {
     match address {
         ListenAddress::Tcp(address) => claim_port(*address).map(ListenAddress::Tcp),
-        ListenAddress::Unix(path) => {
-            let is_there = fs::symlink_metadata(path).map(|file| file.file_type());
-            if is_there.is_ok_and(|file| !file.is_socket() || UnixStream::connect(path).is_ok()) {
-                return Err(io::ErrorKind::AddrInUse.into());
+        ListenAddress::Unix(path) => claim_socket(path).map(|()| address.clone()),
+    }
+}
+
+fn claim_socket(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path).map(|file| file.file_type()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+        Ok(file) if !file.is_socket() => return Err(io::ErrorKind::AlreadyExists.into()),
+        Ok(_) => {
+            // Only a refusal says for sure that nobody is there, and a full backlog would be waited for.
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+            match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
+                Err(Errno::CONNREFUSED) => fs::remove_file(path)?,
+                Ok(()) | Err(Errno::AGAIN) => return Err(io::ErrorKind::AddrInUse.into()),
+                Err(error) => return Err(error.into()),
             }
-            // What the service will do when it starts may fail, and nobody would be told.
-            let folder = path.parent().map_or(Ok(()), |folder| fs::metadata(folder).map(drop));
-            folder.map(|()| address.clone())
         }
     }
+    // What the service will do when it starts: if that cannot be, nobody would be told.
+    drop(UnixListener::bind(path)?);
+    fs::remove_file(path)
 }
 
 /// The same for TCP.

@@ -348,8 +348,16 @@ fn node_names(upstream: &Upstream) -> Vec<String> {
         NodeUrl::Tcp(authority) => authority.clone(),
         NodeUrl::Unix(path) => path.display().to_string(),
     };
+    // Two that differ by their paths alone are told apart by them.
+    let full = |url: &NodeUrl| match url {
+        NodeUrl::Http(uri) | NodeUrl::Sse(uri) | NodeUrl::WebSocket(uri) => format!("{}{}", authority(uri), uri.path()),
+        NodeUrl::Tcp(_) | NodeUrl::Unix(_) => name(url),
+    };
     match &upstream.target {
-        Target::Urls(urls) => urls.iter().map(name).collect(),
+        Target::Urls(urls) => {
+            let is_one = |url: &NodeUrl| urls.iter().filter(|other| name(other) == name(url)).count() == 1;
+            urls.iter().map(|url| if is_one(url) { name(url) } else { full(url) }).collect()
+        }
         Target::Stdio { command, .. } => vec![command.program().to_owned()],
     }
 }

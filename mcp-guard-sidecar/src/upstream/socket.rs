@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mcp_guard::middleware::UpstreamError;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::Receiver;
 
 use super::dial::Dialer;
-use super::sessions::{Connection, Keeper, Link, serve_lines};
+use super::sessions::{Connection, Keeper, Line, Link, serve_lines};
 
 /// Where a node listens.
 #[derive(Clone, Debug)]
@@ -25,7 +24,7 @@ pub enum SocketAddress {
 
 #[async_trait]
 impl Link for SocketAddress {
-    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
         self.serve(connection, lines)
             .await
             .map_err(|error| UpstreamError::Unavailable(format!("no connection: {}", error.kind())))?;
@@ -35,7 +34,7 @@ impl Link for SocketAddress {
 }
 
 impl SocketAddress {
-    async fn serve(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> io::Result<()> {
+    async fn serve(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> io::Result<()> {
         match self {
             Self::Tcp(dialer) => {
                 let (reader, writer) = tokio::io::split(dialer.dial().await?);

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::dial::{Dialer, NodeStream};
-use super::sessions::{Connection, Inlet, Keeper, Link, MESSAGE_BYTES_MAX};
+use super::sessions::{Connection, Inlet, Keeper, Line, Link, MESSAGE_BYTES_MAX};
 
 /// The way to a node whose stream is at a URL.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl connect::Connection for NodeStream {
 
 #[async_trait]
 impl Link for EventStream {
-    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
         let mut events = self.open().await.map_err(UpstreamError::Unavailable)?;
         let endpoint = events.endpoint(&self.url).await.map_err(UpstreamError::Unavailable)?;
         tokio::spawn(write(self.client.clone(), endpoint, lines, Arc::clone(connection)));
@@ -159,14 +159,14 @@ async fn read(mut events: Events, connection: Arc<Connection>) {
 }
 
 /// Posts `lines`, one after the other, until the connection ends.
-async fn write(client: HttpClient, endpoint: Uri, mut lines: Receiver<Bytes>, connection: Arc<Connection>) {
+async fn write(client: HttpClient, endpoint: Uri, mut lines: Receiver<Line>, connection: Arc<Connection>) {
     let mut inlet = Inlet::new(&connection);
     loop {
         let line = tokio::select! {
             line = lines.recv() => line,
             () = connection.ended() => return,
         };
-        let Some(line) = line else { return };
+        let Some(Line { text: line, .. }) = line else { return };
         let posted = tokio::select! {
             posted = timeout(POST_TIMEOUT, post(&client, &endpoint, line.clone())) => {
                 posted.unwrap_or_else(|_| Err(format!("no answer within {POST_TIMEOUT:?}")))

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{SplitSink, SplitStream};
 use http::{HeaderValue, Uri, header};
@@ -19,7 +18,7 @@ use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::dial::{Dialer, NodeStream};
-use super::sessions::{Connection, Inlet, Keeper, Link, MESSAGE_BYTES_MAX};
+use super::sessions::{Connection, Inlet, Keeper, Line, Link, MESSAGE_BYTES_MAX};
 use crate::frames;
 
 /// The way to a node that speaks WebSocket.
@@ -35,7 +34,7 @@ pub(crate) struct WebSocket {
 
 #[async_trait]
 impl Link for WebSocket {
-    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
         let socket = self.open().await.map_err(|error| UpstreamError::Unavailable(format!("no WebSocket: {error}")))?;
         let (sink, stream) = socket.split();
         let writer = tokio::spawn(write(sink, lines, Arc::clone(connection), self.ends_messages));
@@ -82,7 +81,7 @@ impl WebSocket {
 }
 
 /// Sends `lines` until the connection ends.
-async fn write(sink: SplitSink<Socket, Message>, lines: Receiver<Bytes>, connection: Arc<Connection>, ends: bool) {
+async fn write(sink: SplitSink<Socket, Message>, lines: Receiver<Line>, connection: Arc<Connection>, ends: bool) {
     let ended = connection.ended();
     if let Err(error) = frames::write(sink, lines, ended, ends, frames::SILENCE_MAX).await {
         // What it still says may be an answer, so what it sends decides when the connection ends.

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response};
@@ -74,21 +75,27 @@ impl Http {
         let (tag, own) = id.split_once(SEPARATOR).ok_or_else(unknown)?;
         let index = self.upstreams.iter().position(|(known, _)| known == tag).ok_or_else(unknown)?;
         let (tag, upstream) = self.upstreams.get(index).ok_or_else(unknown)?;
-        let mut own_request = request.clone();
+        let mut own_request = request;
         let value = HeaderValue::try_from(own).map_err(|_| unknown())?;
         Arc::make_mut(&mut own_request.call).session = Some(own.into());
         Arc::make_mut(&mut own_request.head).headers.insert(SESSION, value);
         let place = self.nodes.place(index);
         match upstream.send(own_request).await {
             Ok(response) => Ok(tagged(response, tag, place)),
-            // As it came: the id in it is the client's.
-            Err(UpstreamError::Unsent { detail, .. }) => {
-                Err(UpstreamError::Unsent { detail, request: Box::new(request) })
+            // It says nothing of the other nodes, which are served by the same breaker.
+            Err(UpstreamError::Unavailable(detail) | UpstreamError::Unsent { detail, .. }) => {
+                place.failed(clock::now());
+                // Where it is known to be gone, its session is too: the client may begin another elsewhere.
+                let reason = if place.is_well() { Reason::UpstreamUnavailable } else { Reason::SessionNotFound };
+                Err(UpstreamError::Refused(Box::new(Refusal::new(reason, detail).retry_after(AGAIN))))
             }
             Err(error) => Err(error),
         }
     }
 }
+
+/// When a session's node may be there again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Upstream for Http {
     type Body = PlacedBody;

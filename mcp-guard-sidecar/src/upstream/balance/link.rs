@@ -1,14 +1,14 @@
 //! Sessions of the guard's own with one of several nodes.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mcp_guard::middleware::{UpstreamError, clock};
 use tokio::sync::mpsc::Receiver;
 
-use super::nodes::Nodes;
-use crate::upstream::sessions::{Connection, Keeper, Link};
+use super::nodes::{Nodes, Place};
+use crate::upstream::sessions::{Connection, Keeper, Line, Link};
 
 /// Ways to nodes, of which each connection goes one.
 #[derive(Debug)]
@@ -24,13 +24,46 @@ impl AnyOf {
     }
 }
 
+/// A connection that is made. Dropped after a while, as by its time-out, it counts as failed.
+struct Trying {
+    place: Option<Place>,
+    since: Instant,
+}
+
+/// A client that leaves at once says nothing of the node.
+const SLOW: Duration = Duration::from_millis(500);
+
+impl Trying {
+    fn failed(&mut self) {
+        if let Some(place) = self.place.take() {
+            place.failed(clock::now());
+        }
+    }
+}
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        if clock::now().saturating_duration_since(self.since) >= SLOW {
+            self.failed();
+        }
+    }
+}
+
 #[async_trait]
 impl Link for AnyOf {
-    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
         let place = self.nodes.choose(&[], clock::now(), fastrand::u64(..));
         let chosen = place.and_then(|place| Some((self.links.get(place.index)?, place)));
         let Some((link, place)) = chosen else { return Err(UpstreamError::Unavailable("there is no node".into())) };
-        let keeper = link.connect(connection, lines).await.inspect_err(|_| place.failed(clock::now()))?;
+        let mut trying = Trying { place: Some(place), since: clock::now() };
+        let keeper = match link.connect(connection, lines).await {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                trying.failed();
+                return Err(error);
+            }
+        };
+        let place = trying.place.take();
         Ok(Box::pin(async move {
             keeper.await;
             drop(place);

@@ -93,6 +93,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Whether the health checks find the node well.
+    pub(super) fn is_well(&self) -> bool {
+        self.nodes.0.get(self.index).is_some_and(|node| node.health.report().healthy)
+    }
+
     /// The node could not be reached.
     pub(super) fn failed(&self, now: Instant) {
         if let Some(node) = self.nodes.0.get(self.index) {

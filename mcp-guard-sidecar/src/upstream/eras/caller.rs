@@ -13,6 +13,7 @@ use mcp_guard::middleware::headers::{EVENT_STREAM, LAST_EVENT_ID, SESSION, VERSI
 use mcp_guard::revision::Revision;
 
 use super::message::Message;
+use crate::upstream::sessions::CREDENTIALS;
 
 /// A client, by one of its requests: what the guard says to the node in its name has that request's credentials and trace.
 #[derive(Clone)]
@@ -95,9 +96,6 @@ impl Caller {
         Self { deadline: None, stream_deadline: None, ..self.clone() }
     }
 }
-
-/// Fields by which nodes know who calls.
-const CREDENTIALS: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, HeaderName::from_static("x-api-key")];
 
 const ACCEPT: &str = "application/json, text/event-stream";
 

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::Either;
 use http::{Response, StatusCode};
 use mcp_guard::call::Method;
+use mcp_guard::middleware::headers::SESSION;
 use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError};
 use mcp_guard::session::SessionId;
 use pingora::server::ShutdownWatch;
@@ -137,9 +138,22 @@ impl<U: NodeUpstream> Eras<U> {
         Upstream::send(&self.modern, request).await.map(EraBody::session)
     }
 
-    /// Sends a message in a session of the guard's own, which is one of the node's.
+    /// Sends a message in a session of the guard's own, which is one of the node's, unless the node turns out to have none.
     async fn in_own(&self, own: SessionNode, request: McpRequest) -> Reply<U> {
-        Upstream::send(&own, request).await.map(EraBody::session)
+        if self.era != Era::Auto {
+            return Upstream::send(&own, request).await.map(EraBody::session);
+        }
+        if self.has_modern.load(Ordering::Relaxed) && self.modern.has(&request.call) {
+            return self.in_session(request).await;
+        }
+        let begins = request.call.method.is(Method::INITIALIZE);
+        let answered = Upstream::send(&own, request.clone()).await?;
+        let is_refused = begins && !answered.headers().contains_key(SESSION);
+        if is_refused && self.detected.is_stateless_only(&self.upstream, &request).await {
+            self.has_modern.store(true, Ordering::Relaxed);
+            return self.in_session(request).await;
+        }
+        Ok(EraBody::session(answered))
     }
 
     /// Whether a message of a legacy client may concern a stateless node.

@@ -21,8 +21,9 @@ use mcp_guard::call::{Kind, Method};
 use mcp_guard::middleware::headers::{SESSION, VERSION};
 use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError, clock};
 use mcp_guard::reply::same_id;
+use mcp_guard::retry::delay;
 use mcp_guard::revision::Revision;
-use mcp_guard::session::FromNode;
+use mcp_guard::session::{FromNode, cancelled_id};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout, timeout_at};
@@ -34,7 +35,7 @@ use crate::upstream::eras::answer::Messages;
 use crate::upstream::eras::caller::Caller;
 use crate::upstream::eras::message::{INTERNAL_ERROR, Message, error, response};
 use crate::upstream::eras::object::Object;
-use crate::upstream::sessions::{Connection, Inlet, Keeper, Link, Said, Speaker, serve};
+use crate::upstream::sessions::{Connection, Inlet, Keeper, Line, Link, Said, Speaker, serve};
 
 /// A way to such a node.
 pub(crate) struct HttpSessions {
@@ -58,7 +59,7 @@ impl fmt::Debug for HttpSessions {
 
 #[async_trait]
 impl Link for HttpSessions {
-    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
         let unavailable = |error| UpstreamError::Unavailable(format!("no connection: {}", why(&error)));
         self.dialer.dial().await.map_err(unavailable)?;
         let spoken = Spoken::new(self, connection);
@@ -99,8 +100,12 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a stream may be silent that has begun.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
 
-/// From the end of the node's stream to the next one.
+/// How long a call may go on in all, also if nobody waits for it.
+const LASTS_MAX: Duration = Duration::from_secs(3600);
+
+/// From the end of the node's stream to the next one, at least, and at most where there is none for long.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+const LISTEN_AGAIN_MAX: Duration = Duration::from_secs(30);
 
 type Answer = Response<PooledBody>;
 
@@ -134,34 +139,24 @@ impl Spoken {
         Inlet::new(&self.connection).take(message);
     }
 
-    /// Whether a request of the client's, or of the guard's in its name, was answered; the answer is passed on.
+    /// Has a request of the client's, or of the guard's in its name, answered; the answer is passed on.
     async fn exchange(&self, said: &Said) -> Result<(), String> {
-        let (caller, until) = match &said.came {
-            Some(came) => (Caller::by(&came.head), came.until),
-            None => (self.client().ok_or("the guard did not read a request")?, clock::now() + SILENCE_MAX),
-        };
-        let message = Message::of(Kind::Request, &said.method, Some(&said.id), said.line.clone());
-        let late = || "the node did not answer in time".to_owned();
+        let (caller, until) = self.asked_by(&said.line).ok_or("the guard did not read a request")?;
+        let message = Message::of(Kind::Request, &said.method, Some(&said.id), said.line.text.clone());
         let begins = said.method == Method::INITIALIZE;
-        let mut request = self.request(&caller, message);
-        if begins {
-            // Which revision it is, its answer says.
-            Arc::make_mut(&mut request.head).headers.remove(VERSION);
-        }
-        let sent = self.upstream.send(request);
-        let answered = timeout_at(until.into(), sent).await.map_err(|_| late())?;
+        let answered =
+            if begins { self.open(&caller, message, until).await } else { self.send(&caller, message, until).await };
         let response = match answered {
-            Ok(response) if response.status() == StatusCode::NOT_FOUND => return self.lose(),
             Ok(response) => response,
-            Err(UpstreamError::Unavailable(_) | UpstreamError::Unsent { .. }) => return self.lose(),
             Err(error) => return self.broke(&error).await,
         };
-        if begins {
-            self.state().id = response.headers().get(SESSION).cloned();
-        }
         let status = response.status();
-        let (_, mut messages) = Messages::of(response).await.map_err(|error| error.to_string())?;
-        let mut until: Instant = until;
+        if status == StatusCode::NOT_FOUND && self.has_id() && !begins {
+            return self.lose();
+        }
+        let read = timeout_at(until.into(), Messages::of(response)).await.map_err(|_| late())?;
+        let (_, mut messages) = read.map_err(|error| error.to_string())?;
+        let (mut until, lasts) = (until, clock::now() + LASTS_MAX);
         while let Some(message) = timeout_at(until.into(), messages.next()).await.map_err(|_| late())? {
             let message = match message {
                 Ok(message) => message,
@@ -176,13 +171,55 @@ impl Spoken {
             if is_answer {
                 return Ok(());
             }
-            until = clock::now() + SILENCE_MAX;
+            until = lasts.min(clock::now() + SILENCE_MAX);
         }
         Err(if status.is_success() {
             "the node ended its answer".into()
         } else {
             format!("the node answered {status}")
         })
+    }
+
+    /// For whom a message is sent on, and until when it waits.
+    fn asked_by(&self, line: &Line) -> Option<(Caller, Instant)> {
+        match &line.came {
+            Some(came) => Some((Caller::by(&came.head), came.until)),
+            None => Some((self.client()?, clock::now() + LEISURE)),
+        }
+    }
+
+    async fn send(&self, caller: &Caller, message: Message, until: Instant) -> Result<Answer, UpstreamError> {
+        let sent = self.upstream.send(self.request(caller, message));
+        timeout_at(until.into(), sent).await.unwrap_or_else(|_| Err(UpstreamError::TimedOut(LEISURE)))
+    }
+
+    /// Sends `initialize`. That goes on if the client leaves meanwhile, and what it has opened then is ended: it would be the
+    /// node's for long.
+    async fn open(&self, caller: &Caller, message: Message, until: Instant) -> Result<Answer, UpstreamError> {
+        let mut request = self.request(caller, message);
+        // Which revision it is, its answer says.
+        Arc::make_mut(&mut request.head).headers.remove(VERSION);
+        let (upstream, connection, caller) = (self.upstream.clone(), Arc::clone(&self.connection), caller.clone());
+        let opening = tokio::spawn(async move {
+            let response = upstream.send(request).await?;
+            if let Some(id) = response.headers().get(SESSION).filter(|_| connection.is_over()) {
+                let headers = HeaderMap::from_iter([(SESSION, id.clone())]);
+                let end = caller.at_leisure().request(Message::end(), Revision::V2025_11_25, headers);
+                drop(timeout(LEISURE, upstream.send(end)).await);
+            }
+            Ok(response)
+        });
+        let response = match timeout_at(until.into(), opening).await {
+            Ok(Ok(response)) => response?,
+            Ok(Err(_)) => return Err(UpstreamError::Failed("the guard broke off".into())),
+            Err(_) => return Err(UpstreamError::TimedOut(LEISURE)),
+        };
+        self.state().id = response.headers().get(SESSION).cloned();
+        Ok(response)
+    }
+
+    fn has_id(&self) -> bool {
+        self.state().id.is_some()
     }
 
     fn begin(&self, answer: &[u8]) {
@@ -194,36 +231,46 @@ impl Spoken {
 
     /// The session is gone: whoever keeps it opens another.
     fn lose(&self) -> Result<(), String> {
+        // So that nobody is asked to end it.
+        self.state().id = None;
         self.connection.end();
         Ok(())
     }
 
-    /// The node broke off: with all its sessions if nobody is there any more.
+    /// What an error says: the session is gone if nobody is there any more; else it concerns the one message.
     async fn broke(&self, error: &UpstreamError) -> Result<(), String> {
-        match timeout(DIAL_TIMEOUT, self.dialer.dial()).await {
-            Ok(Ok(_)) => Err(error.to_string()),
-            Ok(Err(_)) | Err(_) => self.lose(),
+        match error {
+            UpstreamError::Unavailable(_) | UpstreamError::Unsent { .. } => self.lose(),
+            UpstreamError::Failed(_) => match timeout(DIAL_TIMEOUT, self.dialer.dial()).await {
+                Ok(Ok(_)) => Err(error.to_string()),
+                Ok(Err(_)) | Err(_) => self.lose(),
+            },
+            UpstreamError::TimedOut(_) => Err(late()),
+            UpstreamError::Refused(_) | UpstreamError::Replaced(_) | _ => Err(error.to_string()),
         }
-    }
-
-    /// Says what needs no answer.
-    async fn say(&self, message: Message) -> Option<Answer> {
-        let request = self.request(&self.client()?, message);
-        timeout(LEISURE, self.upstream.send(request)).await.ok()?.ok()
     }
 
     /// Ends the node's session, if there is one.
     async fn end(&self) {
-        if self.state().id.is_some() {
-            self.say(Message::end()).await;
+        if let Some(client) = self.client().filter(|_| self.has_id()) {
+            drop(self.send(&client, Message::end(), clock::now() + LEISURE).await);
         }
     }
 
     /// Passes on what the node says of its own accord, as long as it does; false if it has no stream for that.
     async fn hear(&self) -> bool {
-        let Some(response) = self.say(Message::listen()).await else { return true };
-        if response.status() != StatusCode::OK {
-            return response.status().is_server_error();
+        let Some(client) = self.client() else { return true };
+        let Ok(response) = self.send(&client, Message::listen(), clock::now() + LEISURE).await else { return true };
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND if self.has_id() => return self.lose().is_err(),
+            StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_ACCEPTABLE => {
+                return false;
+            }
+            _ => return true,
         }
         let Ok((_, mut messages)) = Messages::of(response).await else { return true };
         while let Some(Ok(message)) = messages.next().await {
@@ -233,6 +280,10 @@ impl Spoken {
     }
 }
 
+fn late() -> String {
+    "the node did not answer in time".into()
+}
+
 impl Speaker for Spoken {
     async fn ask(&self, said: Said) {
         if let Err(why) = self.exchange(&said).await {
@@ -240,24 +291,44 @@ impl Speaker for Spoken {
         }
     }
 
-    async fn tell(&self, method: Option<&str>, line: Bytes) -> Option<Box<str>> {
+    async fn tell(&self, method: Option<&str>, line: Line) -> Option<Box<str>> {
         let kind = if method.is_some() { Kind::Notification } else { Kind::Response };
-        let told = self.say(Message::of(kind, method.unwrap_or_default(), None, line)).await;
-        if told.is_none_or(|answer| answer.status() == StatusCode::NOT_FOUND) {
-            self.connection.end();
+        let (caller, until) = self.asked_by(&line)?;
+        let given_up = if method == Some(Method::CANCELLED) { cancelled(&line.text) } else { None };
+        let message = Message::of(kind, method.unwrap_or_default(), None, line.text);
+        let lost = match self.send(&caller, message, until).await {
+            Ok(answer) if answer.status() == StatusCode::NOT_FOUND && self.has_id() => self.lose(),
+            Ok(answer) if !answer.status().is_success() => Err(format!("it answered {}", answer.status())),
+            Ok(_) => Ok(()),
+            Err(error) => self.broke(&error).await,
+        };
+        if let Err(why) = lost {
+            // The client was told that it is accepted, and has no other way to be told more.
+            tracing::debug!(session = self.connection.hint(), why, "the node does not take a message");
         } else if method == Some(Method::INITIALIZED) {
             self.has_begun.send_replace(true);
         }
-        // What the node makes of a cancellation is its own affair.
-        None
+        given_up
     }
 
     async fn listen(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.has_begun.subscribe().wait_for(|has_begun| *has_begun).await;
-        while self.hear().await {
-            sleep(LISTEN_AGAIN).await;
+        let mut wait = LISTEN_AGAIN;
+        loop {
+            let begun = clock::now();
+            if !self.hear().await {
+                return std::future::pending().await;
+            }
+            // A stream that lasted is asked for again at once.
+            let lasted = clock::now().saturating_duration_since(begun) >= LISTEN_AGAIN_MAX;
+            wait = if lasted { LISTEN_AGAIN } else { delay(wait, LISTEN_AGAIN, LISTEN_AGAIN_MAX, fastrand::u64(..)) };
+            sleep(wait).await;
         }
-        std::future::pending().await
     }
+}
+
+/// Which request a client takes back.
+fn cancelled(text: &[u8]) -> Option<Box<str>> {
+    Object::of(text)?.get("params").and_then(cancelled_id).map(Box::from)
 }

@@ -10,7 +10,7 @@ use mcp_guard::middleware::UpstreamError;
 use mcp_guard::session::End;
 
 use super::outbox::Event;
-use super::session::{Listening, Waiting};
+use super::waiting::{Listening, Waiting};
 use crate::event::event;
 
 /// The body of an answer of [`SessionNode`](super::SessionNode).

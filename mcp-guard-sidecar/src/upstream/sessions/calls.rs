@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::pin::pin;
 
-use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::Deserialize;
@@ -11,7 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc::Receiver;
 
 use super::connection::Connection;
-use super::heads::Came;
+use super::line::Line;
 
 /// A request of the client's.
 pub(crate) struct Said {
@@ -19,9 +18,7 @@ pub(crate) struct Said {
     pub(crate) id: Box<str>,
     pub(crate) method: String,
     /// The message.
-    pub(crate) line: Bytes,
-    /// How it came, if it is the client's and not the guard's in its name.
-    pub(crate) came: Option<Came>,
+    pub(crate) line: Line,
 }
 
 /// What speaks with the node.
@@ -31,7 +28,7 @@ pub(crate) trait Speaker: Sync {
 
     /// Takes a notification with this method, or a response without; gives the id of the request that need not be answered
     /// any more.
-    fn tell(&self, method: Option<&str>, line: Bytes) -> impl Future<Output = Option<Box<str>>> + Send;
+    fn tell(&self, method: Option<&str>, line: Line) -> impl Future<Output = Option<Box<str>>> + Send;
 
     /// Goes on beside, for ever.
     fn listen(&self) -> impl Future<Output = ()> + Send;
@@ -46,7 +43,7 @@ struct Envelope<'a> {
 }
 
 /// Serves `lines` until the connection ends: requests beside each other, all else in its turn.
-pub(crate) async fn serve(speaker: &impl Speaker, connection: &Connection, mut lines: Receiver<Bytes>) {
+pub(crate) async fn serve(speaker: &impl Speaker, connection: &Connection, mut lines: Receiver<Line>) {
     {
         let mut calls = FuturesUnordered::<Abortable<BoxFuture<'_, Box<str>>>>::new();
         let mut by_id = HashMap::<Box<str>, AbortHandle>::new();
@@ -64,14 +61,12 @@ pub(crate) async fn serve(speaker: &impl Speaker, connection: &Connection, mut l
                 () = connection.ended() => break,
             };
             let Some(line) = line else { break };
-            let Ok(Envelope { id, method }) = serde_json::from_slice(&line) else { continue };
+            let Ok(Envelope { id, method }) = serde_json::from_slice(&line.text) else { continue };
             if let (Some(id), Some(method)) = (id, &method) {
                 let id: Box<str> = id.get().into();
                 let (handle, registration) = AbortHandle::new_pair();
                 by_id.insert(id.clone(), handle);
-                // What it is asked with is its own: another request may have other credentials.
-                let came = connection.take_head(&id);
-                let said = Said { id: id.clone(), method: method.clone(), line: line.clone(), came };
+                let said = Said { id: id.clone(), method: method.clone(), line: line.clone() };
                 let asked = async move {
                     speaker.ask(said).await;
                     id

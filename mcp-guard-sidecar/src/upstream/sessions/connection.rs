@@ -7,7 +7,7 @@ use http::request::Parts;
 use mcp_guard::session::FromNode;
 use tokio::sync::{mpsc, watch};
 
-use super::heads::Came;
+use super::line::Line;
 use super::session::Session;
 
 /// Messages that wait for a node to read them. More calls wait outside, holding their place in line.
@@ -25,7 +25,7 @@ pub(crate) struct Connection {
 pub(super) struct Handle {
     /// Of all connections of the session, the how manieth it is.
     pub(super) number: u64,
-    pub(super) lines: mpsc::Sender<Bytes>,
+    pub(super) lines: mpsc::Sender<Line>,
     is_over: watch::Sender<bool>,
 }
 
@@ -48,7 +48,7 @@ impl Handle {
 
 impl Connection {
     /// The next connection of `session`, and the messages for its node.
-    pub(super) fn new(session: &Arc<Session>, number: u64) -> (Arc<Self>, mpsc::Receiver<Bytes>) {
+    pub(super) fn new(session: &Arc<Session>, number: u64) -> (Arc<Self>, mpsc::Receiver<Line>) {
         let (lines, receiver) = mpsc::channel(LINES_MAX);
         let handle = Handle { number, lines, is_over: watch::Sender::new(false) };
         (Arc::new(Self { session: Arc::clone(session), handle }), receiver)
@@ -61,11 +61,6 @@ impl Connection {
     /// What the log calls its session.
     pub(crate) fn hint(&self) -> String {
         self.session.hint()
-    }
-
-    /// How the request with this id came, where the link wants to know. It is told once.
-    pub(crate) fn take_head(&self, id: &str) -> Option<Came> {
-        self.session.take_head(id)
     }
 
     /// The head of the client's last request, where the link wants to know.
@@ -88,5 +83,10 @@ impl Connection {
     /// Waits for the end.
     pub(crate) async fn ended(&self) {
         self.handle.ended().await;
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.handle.is_over()
     }
 }

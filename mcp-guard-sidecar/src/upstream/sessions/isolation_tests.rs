@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
 use super::body::SessionBody;
-use super::{Connection, Inlet, Keeper, Link, SessionNode, SessionOptions};
+use super::{Connection, Inlet, Keeper, Line, Link, SessionNode, SessionOptions};
 
 /// A node that says in each message which connection it is for, and answers a request as late as that asks for.
 #[derive(Debug, Default)]
@@ -30,12 +30,12 @@ struct Tagging {
 
 #[async_trait]
 impl Link for Tagging {
-    async fn connect(&self, connection: &Arc<Connection>, mut lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, mut lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
         let tag = self.connections.fetch_add(1, Ordering::Relaxed);
         let serving = Arc::clone(connection);
         tokio::spawn(async move {
             while let Some(line) = lines.recv().await {
-                let asked: Value = serde_json::from_slice(&line).unwrap();
+                let asked: Value = serde_json::from_slice(&line.text).unwrap();
                 let answering = Arc::clone(&serving);
                 tokio::spawn(async move {
                     sleep(Duration::from_millis(asked["params"]["late"].as_u64().unwrap_or_default())).await;

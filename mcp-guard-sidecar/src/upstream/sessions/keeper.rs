@@ -20,6 +20,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Handle};
+use super::line::Line;
 use super::link::Keeper;
 use super::open::Ending;
 use super::outbox::Start;
@@ -42,7 +43,7 @@ const IN_VAIN_MAX: u32 = 5;
 pub(super) async fn connect(
     inner: &Inner,
     connection: &Arc<Connection>,
-    lines: Receiver<Bytes>,
+    lines: Receiver<Line>,
 ) -> Result<Keeper, UpstreamError> {
     let limit = inner.options.connect_timeout;
     let connected = timeout(limit, inner.link.connect(connection, lines)).await;
@@ -145,7 +146,7 @@ async fn restore(inner: &Inner, session: &Arc<Session>, handle: &Handle) -> Resu
         return Err(UpstreamError::Unavailable("it refuses initialize".into()));
     }
     // A node that is gone by now is noticed by the next message.
-    let _ = handle.lines.send(Bytes::from_static(INITIALIZED.as_bytes())).await;
+    let _ = handle.lines.send(Bytes::from_static(INITIALIZED.as_bytes()).into()).await;
     for line in state {
         if !is_granted(session, handle, line, inner.options.first_byte).await? {
             tracing::warn!(session = session.hint(), "the new node refuses a log level or subscription of the session");
@@ -164,7 +165,7 @@ async fn is_granted(
     let request = line.clone();
     let Some(FromNode::Request { id, .. }) = FromNode::read(&request) else { return Ok(false) };
     let asking = Asking { id, progress_token: None, is_carrier: false };
-    match session.ask_first(handle, asking, line, limit).await? {
+    match session.ask_first(handle, asking, line.into(), limit).await? {
         Start::End(End::Answered(answer)) => Ok(FromNode::is_result(&answer)),
         Start::End(End::Broken | End::Cancelled | End::Closed | End::Replaced) | Start::Message => {
             Err(UpstreamError::Unavailable("it ended before it answered".into()))

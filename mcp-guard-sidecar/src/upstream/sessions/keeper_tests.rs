@@ -31,7 +31,7 @@ struct State {
 
 #[async_trait]
 impl Link for Fake {
-    async fn connect(&self, connection: &Arc<Connection>, mut lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, mut lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
         self.0.tries.fetch_add(1, Ordering::Relaxed);
         if self.0.is_down.load(Ordering::Relaxed) {
             return Err(UpstreamError::Unavailable("down".into()));
@@ -46,7 +46,7 @@ impl Link for Fake {
                     () = serving.ended() => return,
                 };
                 let Some(line) = line else { return };
-                if let Some(FromNode::Request { id, .. }) = FromNode::read(&line)
+                if let Some(FromNode::Request { id, .. }) = FromNode::read(&line.text)
                     && id != SILENT
                 {
                     inlet.take(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#).into());

@@ -2,33 +2,34 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc::Receiver;
 
 use super::connection::Connection;
 use super::inlet::{Inlet, MESSAGE_BYTES_MAX};
+use super::line::Line;
 
 /// Serves a connection over a pair of byte streams, in two tasks that end with it.
 pub(crate) fn serve_lines(
     connection: &Arc<Connection>,
     reader: impl AsyncRead + Send + Unpin + 'static,
     writer: impl AsyncWrite + Send + Unpin + 'static,
-    lines: Receiver<Bytes>,
+    lines: Receiver<Line>,
 ) {
     tokio::spawn(write(writer, lines, Arc::clone(connection)));
     tokio::spawn(read(reader, Arc::clone(connection)));
 }
 
 /// Writes `lines` until the connection ends; then the stream is closed.
-async fn write(mut writer: impl AsyncWrite + Unpin, mut lines: Receiver<Bytes>, connection: Arc<Connection>) {
+async fn write(mut writer: impl AsyncWrite + Unpin, mut lines: Receiver<Line>, connection: Arc<Connection>) {
     loop {
         let line = tokio::select! {
             line = lines.recv() => line,
             () = connection.ended() => None,
         };
         let Some(line) = line else { return };
-        let mut line = line.chain(&b"\n"[..]);
+        let mut line = line.text.chain(&b"\n"[..]);
         let written = tokio::select! {
             written = async { writer.write_all_buf(&mut line).await?; writer.flush().await } => written,
             () = connection.ended() => return,

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mcp_guard::middleware::UpstreamError;
 use tokio::sync::mpsc::Receiver;
 
 use super::connection::Connection;
+use super::line::Line;
 
 /// Makes the connections of sessions.
 #[async_trait]
@@ -20,9 +20,9 @@ pub(crate) trait Link: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`UpstreamError::Unavailable`] if there can be no connection.
-    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError>;
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError>;
 
-    /// Whether it wants to know how requests came: [`Connection::take_head`].
+    /// Whether it wants to know how messages came: [`Line::came`].
     fn wants_heads(&self) -> bool {
         false
     }
@@ -35,7 +35,7 @@ pub(crate) trait Link: fmt::Debug + Send + Sync + 'static {
 
 #[async_trait]
 impl Link for Arc<dyn Link> {
-    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
         (**self).connect(connection, lines).await
     }
 

@@ -27,9 +27,9 @@ mod answer;
 mod body;
 mod calls;
 mod connection;
-mod heads;
 mod inlet;
 mod keeper;
+mod line;
 mod lines;
 mod link;
 mod open;
@@ -40,6 +40,7 @@ mod registry;
 mod service;
 mod session;
 mod vitals;
+mod waiting;
 
 pub use body::SessionBody;
 pub use inlet::MESSAGE_BYTES_MAX;
@@ -49,6 +50,7 @@ pub use service::{Health, SessionNode};
 pub(crate) use calls::{Said, Speaker, serve};
 pub(crate) use connection::Connection;
 pub(crate) use inlet::Inlet;
+pub(crate) use line::{CREDENTIALS, Line};
 pub(crate) use lines::serve_lines;
 pub(crate) use link::{Keeper, Link};
 

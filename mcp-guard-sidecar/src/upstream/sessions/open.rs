@@ -14,8 +14,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::answer;
 use super::body::SessionBody;
 use super::connection::{Connection, Handle};
-use super::heads::Came;
 use super::keeper::{connect, keep};
+use super::line::{Came, Line};
 use super::outbox::Start;
 use super::registry::Registry;
 use super::service::{Health, Inner};
@@ -33,9 +33,12 @@ pub(super) async fn open(
     let place = take_place(inner)?;
     let opening = start(inner, place, call.subject.clone()).await.inspect_err(|_| inner.note(Health::Failing))?;
     let limit = inner.options.start_timeout;
-    let _noted = opening.session.note_head(id, came);
+    if let Some(came) = &came {
+        opening.session.opened_by(came);
+    }
+    let first = Line { text: line.clone(), came };
     let asking = Asking { id, progress_token: None, is_carrier: false };
-    let answered = opening.session.ask_first(&opening.handle, asking, line.clone(), limit).await;
+    let answered = opening.session.ask_first(&opening.handle, asking, first, limit).await;
     inner.note(if matches!(answered, Ok(Start::End(End::Answered(_)))) { Health::Alive } else { Health::Failing });
     let answer = match answered? {
         Start::End(End::Answered(answer)) => answer,

@@ -34,7 +34,7 @@ pub(super) async fn probe(inner: &Arc<Inner>, known: Health) -> Health {
 async fn answers_ping(inner: &Inner, opening: &Opening) -> bool {
     let limit = inner.options.start_timeout;
     if exchange(opening, "0", INITIALIZE, limit).await.is_none()
-        || opening.handle.lines.send(Bytes::from_static(INITIALIZED.as_bytes())).await.is_err()
+        || opening.handle.lines.send(Bytes::from_static(INITIALIZED.as_bytes()).into()).await.is_err()
     {
         return false;
     }
@@ -47,7 +47,7 @@ async fn exchange(opening: &Opening, id: &str, message: &'static str, limit: Dur
     let asking = Asking { id, progress_token: None, is_carrier: false };
     match opening
         .session
-        .ask_first(&opening.handle, asking, Bytes::from_static(message.as_bytes()), limit)
+        .ask_first(&opening.handle, asking, Bytes::from_static(message.as_bytes()).into(), limit)
         .await
         .ok()?
     {

@@ -17,6 +17,8 @@ pub(super) struct Registry(Mutex<State>);
 struct State {
     table: SessionTable<Arc<Session>>,
     is_draining: bool,
+    /// How many were told of last.
+    reported: usize,
     /// Which sweeper is at work.
     sweeper: Option<u64>,
     sweepers: u64,
@@ -25,7 +27,7 @@ struct State {
 impl Registry {
     pub(super) fn new(options: &SessionOptions) -> Self {
         let table = SessionTable::new(options.sessions_max, options.session_idle);
-        Self(Mutex::new(State { table, is_draining: false, sweeper: None, sweepers: 0 }))
+        Self(Mutex::new(State { table, is_draining: false, reported: 0, sweeper: None, sweepers: 0 }))
     }
 
     /// Adds a session; false if there is no place, or the guard drains.
@@ -111,8 +113,11 @@ impl Registry {
 
 impl State {
     #[expect(clippy::cast_precision_loss, reason = "there are not 2^52 sessions")]
-    fn report(&self) {
-        gauge!("mcp_guard_sessions").set(self.table.len() as f64);
+    fn report(&mut self) {
+        // There may be several registries in one guard.
+        let now = self.table.len();
+        gauge!("mcp_guard_sessions").increment(now as f64 - self.reported as f64);
+        self.reported = now;
     }
 
     /// The number of the sweeper to start, if there is none.

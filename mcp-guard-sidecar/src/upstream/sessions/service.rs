@@ -19,15 +19,16 @@ use tower::Service;
 
 use super::answer;
 use super::body::{SessionBody, broken, replaced};
-use super::heads::Came;
+use super::line::{Came, Line};
 use super::link::Link;
 use super::open::open;
 use super::options::SessionOptions;
 use super::outbox::Start;
 use super::probe::probe;
 use super::registry::Registry;
-use super::session::{Asking, Listening, Session, gone, refuse};
+use super::session::{Asking, Session, gone, refuse};
 use super::vitals::Vitals;
+use super::waiting::Listening;
 use crate::upstream::patience::patience;
 
 /// A node with one conversation a connection, served as Streamable HTTP. Clones are the same node.
@@ -82,6 +83,7 @@ impl Inner {
         SessionId::parse(id)
             .and_then(|id| self.registry.find(id))
             .filter(|session| session.is_of(incoming.call))
+            .filter(|session| incoming.came.as_ref().is_none_or(|came| session.admits(came)))
             .ok_or_else(gone)
     }
 }
@@ -245,14 +247,13 @@ async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     let Incoming { call, body, accepts_events, limit, came } = incoming;
     let line = line(inner, body.clone())?;
     let id = id(call)?;
-    let _noted = session.note_head(id, came);
     // What comes before the answer comes as a stream, which not every client takes, and of which the guard itself reads
     // only the answer.
     let is_carrier = accepts_events && !call.guards_own;
     let progress_token = params(call, &body).filter(|_| is_carrier).and_then(progress_token);
     let asking = Asking { id, progress_token, is_carrier };
     let sent = line.clone();
-    let (waiting, start) = session.ask(asking, line, limit).await?;
+    let (waiting, start) = session.ask(asking, Line { text: line, came }, limit).await?;
     if matches!(start, Start::Message | Start::End(End::Answered(_))) {
         inner.note(Health::Alive);
     }
@@ -278,8 +279,8 @@ fn remember(session: &Session, call: &Call, body: &[u8], sent: &Bytes, answer: &
 
 async fn notify(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     let session = inner.find(&incoming)?;
-    let Incoming { call, body, limit, .. } = incoming;
-    session.tell(line(inner, body.clone())?, limit).await?;
+    let Incoming { call, body, limit, came, .. } = incoming;
+    session.tell(Line { text: line(inner, body.clone())?, came }, limit).await?;
     if call.method.is(Method::CANCELLED)
         && let Some(id) = params(call, &body).and_then(cancelled_id)
     {
@@ -295,7 +296,7 @@ async fn respond(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     if !session.converse(|conversation| conversation.take_asked(id)) {
         return Err(refuse(Reason::InvalidRequest, "the response answers no request of the node's"));
     }
-    session.tell(line, incoming.limit).await?;
+    session.tell(Line { text: line, came: incoming.came }, incoming.limit).await?;
     Ok(answer::empty(StatusCode::ACCEPTED))
 }
 

@@ -1,22 +1,24 @@
 //! One session: a conversation, and the way to its node, which may change.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use mcp_guard::call::Call;
 use mcp_guard::middleware::UpstreamError;
 use mcp_guard::refusal::{Reason, Refusal};
-use mcp_guard::session::{AskError, Conversation, End, FromNode, Memory, Outlet, Profile, SessionId, Ticket};
+use mcp_guard::session::{AskError, Conversation, End, FromNode, Memory, Outlet, Profile, SessionId};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use http::HeaderName;
 use http::request::Parts;
 
 use super::connection::Handle;
-use super::heads::{Came, Heads, Noted};
+use super::line::{Came, Line};
 use super::outbox::{Outbox, Start};
+use super::waiting::Waiting;
 use crate::upstream::patience::timed_out;
 
 /// A session. Its calls may come on any runtime, and it may have one connection after the other.
@@ -33,7 +35,10 @@ pub(crate) struct Session {
     standing: watch::Sender<Standing>,
     /// Whether a request of the client's was answered since that was asked last.
     has_answered: AtomicBool,
-    heads: Heads,
+    /// What the client's last request said of itself, where the link wants to know.
+    last_head: Mutex<Option<Arc<Parts>>>,
+    /// The kinds of credentials that were needed to open it.
+    credentials: OnceLock<Vec<HeaderName>>,
 }
 
 /// Whether messages can reach a node.
@@ -77,7 +82,8 @@ impl Session {
             orphans: Mutex::default(),
             standing: watch::Sender::new(Standing::Detached),
             has_answered: AtomicBool::new(false),
-            heads: Heads::default(),
+            last_head: Mutex::default(),
+            credentials: OnceLock::new(),
         })
     }
 
@@ -157,17 +163,26 @@ impl Session {
         self.has_answered.swap(false, Ordering::Relaxed)
     }
 
-    /// Notes how the request with this id came, where that matters, until what is given back is dropped.
-    pub(super) fn note_head(&self, id: &str, came: Option<Came>) -> Option<Noted> {
-        self.heads.note(id, came?)
-    }
-
     pub(super) fn last_head(&self) -> Option<Arc<Parts>> {
-        self.heads.last()
+        lock(&self.last_head).clone()
     }
 
-    pub(super) fn take_head(&self, id: &str) -> Option<Came> {
-        self.heads.take(id)
+    /// Notes how the session was opened.
+    pub(super) fn opened_by(&self, came: &Came) {
+        // It is opened once.
+        let _ = self.credentials.set(came.credentials().collect());
+        *lock(&self.last_head) = Some(Arc::clone(&came.head));
+    }
+
+    /// Whether a message comes with the kinds of credentials with which the session was opened. Whether they are good, the
+    /// node says; but not all messages come before it, and who has none may know no more than the session's id.
+    pub(super) fn admits(&self, came: &Came) -> bool {
+        let wanted = self.credentials.get().map_or(&[][..], Vec::as_slice);
+        let has_all = wanted.iter().all(|name| came.head.headers.contains_key(name));
+        if has_all {
+            *lock(&self.last_head) = Some(Arc::clone(&came.head));
+        }
+        has_all
     }
 
     /// What another node would have to be told.
@@ -200,7 +215,7 @@ impl Session {
     pub(super) async fn ask(
         self: &Arc<Self>,
         asking: Asking<'_>,
-        line: Bytes,
+        line: Line,
         limit: Duration,
     ) -> Result<(Waiting, Start), UpstreamError> {
         let mut is_sent = false;
@@ -228,7 +243,7 @@ impl Session {
         self: &Arc<Self>,
         handle: &Handle,
         asking: Asking<'_>,
-        line: Bytes,
+        line: Line,
         limit: Duration,
     ) -> Result<Start, UpstreamError> {
         let mut is_sent = false;
@@ -256,26 +271,27 @@ impl Session {
             is_there.then(|| conversation.ask(id, progress_token, is_carrier, outbox.clone()))
         });
         let ticket = ticket.transpose().map_err(refused)?;
-        Ok(ticket.map(|ticket| Waiting { session: Arc::clone(self), ticket, outbox, is_sent: false }))
+        Ok(ticket.map(|ticket| Waiting::new(self, ticket, outbox)))
     }
 
     async fn exchange(
         &self,
         mut waiting: Waiting,
         handle: &Handle,
-        line: Bytes,
+        line: Line,
         is_sent: &mut bool,
     ) -> Result<(Waiting, Start), UpstreamError> {
         if handle.lines.send(line).await.is_err() {
             return Err(UpstreamError::Unavailable("the node is gone".into()));
         }
-        (waiting.is_sent, *is_sent) = (true, true);
+        waiting.sent();
+        *is_sent = true;
         let start = waiting.start().await;
         Ok((waiting, start))
     }
 
     /// Sends a notification or a response.
-    pub(super) async fn tell(&self, line: Bytes, limit: Duration) -> Result<(), UpstreamError> {
+    pub(super) async fn tell(&self, line: Line, limit: Duration) -> Result<(), UpstreamError> {
         let told = timeout(limit, async {
             let handle = self.attached().await?;
             let sent = handle.lines.send(line).await;
@@ -290,7 +306,7 @@ impl Session {
     }
 
     /// Finds another way for what a response did not deliver.
-    fn reroute(&self, outbox: &Outbox) {
+    pub(super) fn reroute(&self, outbox: &Outbox) {
         let undelivered = outbox.close();
         if !undelivered.is_empty() {
             let replies = self.converse(|conversation| conversation.reroute(undelivered));
@@ -305,7 +321,7 @@ impl Session {
         }
         let handle = self.standing.borrow().handle().cloned();
         for reply in replies {
-            if handle.as_ref().is_none_or(|handle| handle.lines.try_send(reply).is_err()) {
+            if handle.as_ref().is_none_or(|handle| handle.lines.try_send(reply.into()).is_err()) {
                 tracing::debug!(session = self.hint(), "the node could not be told that it asked in vain");
             }
         }
@@ -334,62 +350,4 @@ pub(super) fn gone() -> UpstreamError {
 
 pub(super) fn refuse(reason: Reason, detail: impl Into<String>) -> UpstreamError {
     UpstreamError::Refused(Box::new(Refusal::new(reason, detail)))
-}
-
-/// A call that waits for its answer. Dropped, it waits no more, but the node may answer still.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    session: Arc<Session>,
-    ticket: Ticket,
-    outbox: Outbox,
-    is_sent: bool,
-}
-
-impl Waiting {
-    /// The outbox that is filled for it.
-    pub(super) fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
-
-    async fn start(&self) -> Start {
-        std::future::poll_fn(|cx| self.outbox.poll_start(cx)).await
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.session.converse(|conversation| {
-            if self.is_sent { conversation.abandon(&self.ticket) } else { conversation.forget(&self.ticket) }
-        });
-        self.session.reroute(&self.outbox);
-    }
-}
-
-/// A stream for what the node says of its own accord, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Listening {
-    session: Arc<Session>,
-    listener: u64,
-    outbox: Outbox,
-}
-
-impl Listening {
-    /// Opens a stream.
-    pub(super) fn new(session: Arc<Session>) -> Result<Self, UpstreamError> {
-        let outbox = Outbox::default();
-        let listener = session.converse(|conversation| conversation.listen(outbox.clone())).ok_or_else(gone)?;
-        Ok(Self { session, listener, outbox })
-    }
-
-    /// The outbox that is filled for it.
-    pub(super) fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.session.converse(|conversation| conversation.unlisten(self.listener));
-        self.session.reroute(&self.outbox);
-    }
 }

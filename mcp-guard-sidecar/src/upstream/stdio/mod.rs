@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mcp_guard::middleware::UpstreamError;
 use tokio::process::Child;
 use tokio::sync::mpsc::Receiver;
@@ -28,7 +27,7 @@ use self::child::Supervised;
 use self::log::log_stderr;
 pub use self::options::StdioOptions;
 use self::spawner::Spawner;
-use super::sessions::{Connection, Keeper, Link, SessionNode, SessionOptions, serve_lines};
+use super::sessions::{Connection, Keeper, Line, Link, SessionNode, SessionOptions, serve_lines};
 
 /// A node that is run as `options` say, one child for each session. Nothing is started yet.
 pub fn node(options: StdioOptions, sessions: SessionOptions) -> SessionNode {
@@ -45,7 +44,7 @@ struct Children {
 
 #[async_trait]
 impl Link for Children {
-    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
         let child = self.spawner.spawn(child::command(&self.options)).await;
         child
             .and_then(|child| serve(child, connection, lines, self.options.grace))
@@ -53,12 +52,7 @@ impl Link for Children {
     }
 }
 
-fn serve(
-    mut child: Child,
-    connection: &Arc<Connection>,
-    lines: Receiver<Bytes>,
-    grace: Duration,
-) -> io::Result<Keeper> {
+fn serve(mut child: Child, connection: &Arc<Connection>, lines: Receiver<Line>, grace: Duration) -> io::Result<Keeper> {
     let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Err(io::ErrorKind::BrokenPipe.into());

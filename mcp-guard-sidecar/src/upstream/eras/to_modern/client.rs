@@ -18,7 +18,7 @@ use crate::upstream::eras::is_level;
 use crate::upstream::eras::message::{INVALID_PARAMS, Message, error, response};
 use crate::upstream::eras::object::{Object, quote};
 use crate::upstream::eras::params::Tools;
-use crate::upstream::sessions::{Connection, Inlet, Said, Speaker};
+use crate::upstream::sessions::{Connection, Inlet, Line, Said, Speaker};
 
 /// Most resources that a client is told of; what is beyond is refused.
 const SUBSCRIPTIONS_MAX: usize = 256;
@@ -168,8 +168,8 @@ impl<U: NodeUpstream> Client<U> {
 
 impl<U: NodeUpstream> Speaker for Client<U> {
     async fn ask(&self, said: Said) {
-        let Said { id, method, line, came } = said;
-        let message = Object::of(&line).unwrap_or_default();
+        let Said { id, method, line: Line { text, came } } = said;
+        let message = Object::of(&text).unwrap_or_default();
         let answer = match came.map(|came| (Caller::by(&came.head), came.until)) {
             Some((caller, until)) => {
                 let asking = Asking { id: &id, caller: &caller, until };
@@ -180,8 +180,8 @@ impl<U: NodeUpstream> Speaker for Client<U> {
         self.pass(answer);
     }
 
-    async fn tell(&self, method: Option<&str>, line: Bytes) -> Option<Box<str>> {
-        let message = Object::of(&line)?;
+    async fn tell(&self, method: Option<&str>, line: Line) -> Option<Box<str>> {
+        let message = Object::of(&line.text)?;
         match method {
             None => self.take_answer(&message),
             Some(Method::INITIALIZED) => self.wanted.send_modify(|wanted| wanted.has_begun = true),

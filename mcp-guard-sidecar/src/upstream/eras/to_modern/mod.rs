@@ -32,14 +32,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use mcp_guard::middleware::UpstreamError;
 use tokio::sync::mpsc::Receiver;
 
 use self::client::Client;
 use crate::upstream::eras::NodeUpstream;
 use crate::upstream::eras::params::Tools;
-use crate::upstream::sessions::{Connection, Keeper, Link, serve};
+use crate::upstream::sessions::{Connection, Keeper, Line, Link, serve};
 
 /// A node of 2026-07-28, as legacy clients call it.
 pub(super) struct Stateless<U> {
@@ -61,7 +60,7 @@ impl<U> fmt::Debug for Stateless<U> {
 
 #[async_trait]
 impl<U: NodeUpstream> Link for Stateless<U> {
-    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Bytes>) -> Result<Keeper, UpstreamError> {
+    async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
         let client = Client::new(self.upstream.clone(), Arc::clone(&self.tools), Arc::clone(connection));
         let connection = Arc::clone(connection);
         let serving = tokio::spawn(async move { serve(&client, &connection, lines).await });
