@@ -196,13 +196,11 @@ impl Guard<'_> {
         let has_own = upstream.fails_over() && upstream.era != Era::Stateless;
         let own = has_own.then(|| SessionNode::new(AnyOf::new(Arc::clone(&all), links), sessions));
         let places = upstream.connections.get() * nodes.len();
-        let finish = match nodes.as_slice() {
-            [(_, node)] => self.serve_eras(upstream, places, own, || node.another_pool())?,
-            _ => {
-                let all = balance::Http::new(all, nodes);
-                self.serve_eras(upstream, places, own, || all.another_pool())?
-            }
+        let node = match nodes.as_slice() {
+            [(_, node)] => balance::Http::one(node.another_pool()),
+            _ => balance::Http::several(all, nodes),
         };
+        let finish = self.serve_eras(upstream, places, own, || node.another_pool())?;
         Ok((probes, finish))
     }
 

@@ -49,7 +49,7 @@ pub(crate) fn serve_per_core(address: SocketAddr, node: SocketAddr) -> Result<()
     for core in 0..host::cores() {
         let service = McpService::new(Node::new(upstream.another_pool()));
         let app = GuardApp::new(service, connections.clone(), SILENCE, memory());
-        server.add_service(host::listening(app, address, core));
+        server.add_service(host::listening(app, &address.into(), core));
     }
     server.run_forever();
 }

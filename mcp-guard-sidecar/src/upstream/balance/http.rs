@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, FutureExt, TryFutureExt};
 use http::{HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use mcp_guard::middleware::headers::SESSION;
@@ -20,7 +21,17 @@ use crate::upstream::http::{HttpUpstream, PooledBody};
 /// A session belongs to the node that opened it. Clients get its id behind a tag that says which that is, so that any
 /// guard in front of the same nodes, and this one after a restart, finds it again without having to remember anything.
 #[derive(Clone, Debug)]
-pub struct Http {
+pub struct Http(Inner);
+
+#[derive(Clone, Debug)]
+enum Inner {
+    /// There is nothing to choose, and the ids of its sessions are its own.
+    One(HttpUpstream),
+    Several(Several),
+}
+
+#[derive(Clone, Debug)]
+struct Several {
     nodes: Arc<Nodes>,
     upstreams: Arc<[(String, HttpUpstream)]>,
 }
@@ -29,19 +40,32 @@ pub struct Http {
 const SEPARATOR: char = '.';
 
 impl Http {
+    /// The way to one node.
+    pub fn one(upstream: HttpUpstream) -> Self {
+        Self(Inner::One(upstream))
+    }
+
     /// A way to each of `nodes`, in their order, each with its URL, by which its sessions are known.
-    pub fn new(nodes: Arc<Nodes>, upstreams: impl IntoIterator<Item = (String, HttpUpstream)>) -> Self {
+    pub fn several(nodes: Arc<Nodes>, upstreams: impl IntoIterator<Item = (String, HttpUpstream)>) -> Self {
         let upstreams = upstreams.into_iter().map(|(url, upstream)| (tag(&url), upstream)).collect();
-        Self { nodes, upstreams }
+        Self(Inner::Several(Several { nodes, upstreams }))
     }
 
     /// The same nodes with pools for another runtime.
     #[must_use]
     pub fn another_pool(&self) -> Self {
-        let upstreams = self.upstreams.iter().map(|(tag, upstream)| (tag.clone(), upstream.another_pool())).collect();
-        Self { nodes: Arc::clone(&self.nodes), upstreams }
+        match &self.0 {
+            Inner::One(upstream) => Self::one(upstream.another_pool()),
+            Inner::Several(Several { nodes, upstreams }) => {
+                let upstreams =
+                    upstreams.iter().map(|(tag, upstream)| (tag.clone(), upstream.another_pool())).collect();
+                Self(Inner::Several(Several { nodes: Arc::clone(nodes), upstreams }))
+            }
+        }
     }
+}
 
+impl Several {
     /// Sends a call that any node may serve.
     async fn to_any(&self, mut request: McpRequest) -> Result<Response<PlacedBody>, UpstreamError> {
         let mut tried = Vec::new();
@@ -92,6 +116,13 @@ impl Http {
             Err(error) => Err(error),
         }
     }
+
+    async fn send(self, request: McpRequest) -> Result<Response<PlacedBody>, UpstreamError> {
+        match request.call.session.clone() {
+            Some(id) => self.in_session(&id, request).await,
+            None => self.to_any(request).await,
+        }
+    }
 }
 
 /// When a session's node may be there again.
@@ -100,10 +131,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 impl Upstream for Http {
     type Body = PlacedBody;
 
-    async fn send(&self, request: McpRequest) -> Result<Response<PlacedBody>, UpstreamError> {
-        match request.call.session.clone() {
-            Some(id) => self.in_session(&id, request).await,
-            None => self.to_any(request).await,
+    fn send(&self, request: McpRequest) -> impl Future<Output = Result<Response<PlacedBody>, UpstreamError>> + Send {
+        match &self.0 {
+            Inner::One(upstream) => {
+                let placed = |body| PlacedBody { body, _place: None };
+                Either::Left(upstream.send(request).map_ok(move |response| response.map(placed)))
+            }
+            Inner::Several(several) => Either::Right(several.clone().send(request).boxed()),
         }
     }
 }
@@ -120,14 +154,14 @@ fn tagged(mut response: Response<PooledBody>, tag: &str, place: Place) -> Respon
     if let Some(value) = value {
         response.headers_mut().insert(SESSION, value);
     }
-    response.map(|body| PlacedBody { body, _place: place })
+    response.map(|body| PlacedBody { body, _place: Some(place) })
 }
 
 /// The body of an answer, whose node has it to do until it has ended.
 #[derive(Debug)]
 pub struct PlacedBody {
     body: PooledBody,
-    _place: Place,
+    _place: Option<Place>,
 }
 
 impl Body for PlacedBody {
