@@ -4,7 +4,7 @@
 //! |-----------------------------------------------|---------------------------------------------------------------------|
 //! | a new session, or a call without one          | of two drawn at random, the one with fewer calls or sessions ([`Nodes`]) |
 //! | a call in a session with an `http` node       | the session's node, whose tag stands before the id ([`Http`])        |
-//! | a session of the guard's own                  | one connection, to one node; when that is gone, another ([`AnyOf`])  |
+//! | a session of the guard's own                  | one connection, to one node; when that is gone, another (`AnyOf`)  |
 //!
 //! A node that cannot be reached is left alone for a while, and what was not sent goes to the next one at once. One that
 //! the health checks find unwell is left alone as long as they do, unless they find all unwell.
