@@ -4,21 +4,28 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
 use mcp_guard::GuardLayer;
+use mcp_guard::call::Method;
+use mcp_guard::middleware::{Upstream, UpstreamError};
+use mcp_guard::revision::Revision;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
 use crate::health::Health;
-use crate::upstream::dial::{Dialer, why};
+use crate::upstream::eras::caller::Caller;
+use crate::upstream::eras::message::Message;
+use crate::upstream::http::HttpUpstream;
 use crate::upstream::sessions::{Health as Vitality, SessionNode};
 
 /// How a node is asked.
 #[derive(Debug)]
 pub enum Probe {
-    /// Whether a connection to it can be made, within this time.
-    Connect {
-        /// What makes them.
-        dialer: Dialer,
+    /// Whether it answers a `ping` over HTTP, whatever it answers, within this time.
+    Http {
+        /// The node, by connections of its own.
+        node: HttpUpstream,
         /// How long it may take.
         timeout: Duration,
     },
@@ -29,16 +36,35 @@ pub enum Probe {
 impl Probe {
     async fn ask(&self) -> Result<(), String> {
         match self {
-            Self::Connect { dialer, timeout } => match tokio::time::timeout(*timeout, dialer.dial()).await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => Err(format!("no connection: {}", why(&error))),
-                Err(_) => Err(format!("no connection within {timeout:?}")),
+            Self::Http { node, timeout } => match tokio::time::timeout(*timeout, ping(node)).await {
+                Ok(answered) => answered,
+                Err(_) => Err(format!("no answer within {timeout:?}")),
             },
             Self::Session(node) => match node.probe().await {
                 Vitality::Alive | Vitality::Unknown => Ok(()),
                 Vitality::Failing => Err("it does not open a session, or does not answer in one".into()),
             },
         }
+    }
+}
+
+/// Sends a `ping` that belongs to no session: most nodes refuse it, and are alive. Those are not that say so, or say nothing.
+async fn ping(node: &HttpUpstream) -> Result<(), String> {
+    let (head, ()) = Request::post("/").body(()).map_err(|error| error.to_string())?.into_parts();
+    let message = Message::request("\"mcp-guard-ping\"", Method::PING, "{}");
+    let ping = Caller::by(&Arc::new(head)).request(message, Revision::V2025_11_25, HeaderMap::new());
+    match node.send(ping).await {
+        Ok(response) if matches!(response.status().as_u16(), 502..=504) => {
+            Err(format!("it answers {}", response.status()))
+        }
+        Ok(response) => {
+            // Read to its end, so that the connection serves the next one.
+            let _ = response.into_body().collect().await;
+            Ok(())
+        }
+        // All connections are in use, so there is somebody.
+        Err(UpstreamError::Refused(_)) => Ok(()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -186,9 +186,9 @@ impl Guard<'_> {
             let NodeUrl::Http(uri) = url else { continue };
             let (dialer, timeout) = (self.dialer(upstream, uri)?, upstream.health.timeout());
             let node = HttpUpstream::new(from_config::http(upstream, uri, dialer.clone()))?;
-            links.push(Arc::new(HttpSessions::new(node.another_pool(), dialer.clone())) as Arc<dyn Link>);
+            links.push(Arc::new(HttpSessions::new(node.another_pool(), dialer)) as Arc<dyn Link>);
+            probes.push(Probe::Http { node: node.another_pool(), timeout });
             nodes.push((url.to_string(), node));
-            probes.push(Probe::Connect { dialer, timeout });
         }
         let all = Nodes::new(healths.nodes().cloned());
         let sessions = from_config::own_sessions(self.config, upstream);

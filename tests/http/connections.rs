@@ -5,10 +5,10 @@ use std::sync::mpsc;
 use std::thread;
 
 use mcp_guard_tests::upstream::Upstream;
-use mcp_guard_tests::{Wire, call_tool, patiently, request};
+use mcp_guard_tests::{Guard, Wire, call_tool, patiently, request};
 use serde_json::json;
 
-use crate::{guard, http, no_lists, post, stateless_call, with};
+use crate::{PROGRAM, guard, http, no_lists, post, stateless_call, with};
 
 #[test]
 fn a_connection_is_kept_for_the_next_call() {
@@ -62,7 +62,11 @@ fn a_head_that_does_not_come_to_its_end_loses_its_connection() {
 #[test]
 fn a_client_that_leaves_takes_its_call_with_it() {
     let (address, calls) = node();
-    let guard = with(json!({"url": format!("http://{address}/mcp")}), no_lists());
+    // It answers nothing, so that it never counts as well; and it is not asked what it speaks.
+    let upstream = json!({"url": format!("http://{address}/mcp"), "era": "as_is", "health": {"interval": "1h"}});
+    let config = json!({"upstreams": [upstream], "guard": no_lists()});
+    let guard = Guard::unready(PROGRAM, &config.to_string());
+    let _ping = calls.recv().unwrap();
     let mut wire = Wire::connect(guard.listen);
     wire.write(stateless_call("slow"));
     let mut at_node = calls.recv().unwrap();
@@ -73,6 +77,35 @@ fn a_client_that_leaves_takes_its_call_with_it() {
     patiently("its place is free", || guard.metric("mcp_guard_in_flight") == 0.0);
     let cancelled = "mcp_guard_requests_total{method=\"tools/call\",outcome=\"cancelled\"}";
     patiently("it is counted", || guard.metric(cancelled) == 1.0);
+}
+
+/// What `/readyz` says of a node that does `answer` with each connection.
+fn readiness_with(answer: impl Fn(Wire) -> Option<Wire> + Send + 'static, expected: &str) {
+    let (address, calls) = node();
+    thread::spawn(move || {
+        // Held, so that none is closed.
+        let _held: Vec<_> = calls.into_iter().map(answer).collect();
+    });
+    let health = json!({"interval": "50ms", "timeout": "50ms"});
+    let upstream = json!({"url": format!("http://{address}/mcp"), "health": health});
+    let guard = Guard::unready(PROGRAM, &json!({"upstreams": [upstream]}).to_string());
+    patiently("it says why", || {
+        guard.get("/readyz").is_some_and(|ready| ready.status == 503 && ready.text().contains(expected))
+    });
+}
+
+#[test]
+fn a_node_that_accepts_and_says_nothing_is_not_well() {
+    readiness_with(Some, "no answer within 50ms");
+}
+
+#[test]
+fn a_node_that_says_it_is_unavailable_is_not_well() {
+    let unavailable = |mut call: Wire| {
+        call.write("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
+        Some(call)
+    };
+    readiness_with(unavailable, "it answers 503");
 }
 
 #[test]

@@ -44,8 +44,9 @@ pub struct Health(HealthSpec);
 struct HealthSpec {
     /// From one check to the next.
     interval: Span,
-    /// How long a check may take, at most `interval`: a connect, or the ping to a child that was started for that and has
-    /// answered `initialize` within `process.start_timeout`.
+    /// How long a check may take, at most `interval`: the answer to a ping over HTTP, whatever it is but 502, 503 or 504; or the
+    /// ping in a session that was opened for that, or to a child that has answered `initialize` within
+    /// `process.start_timeout`.
     timeout: Span,
     /// How many checks in a row must fail until the node counts as unhealthy.
     unhealthy_after: NonZeroU32,

@@ -17,7 +17,7 @@ use crate::upstream::sessions::CREDENTIALS;
 
 /// A client, by one of its requests: what the guard says to the node in its name has that request's credentials and trace.
 #[derive(Clone)]
-pub(in crate::upstream) struct Caller {
+pub(crate) struct Caller {
     /// Without what the request says of its own message.
     head: Arc<Parts>,
     client: Option<IpAddr>,
@@ -28,7 +28,7 @@ pub(in crate::upstream) struct Caller {
 
 /// Who a client is, as far as the guard and the node can tell. What belongs to one is never another's.
 #[derive(Clone, Eq, Hash, PartialEq)]
-pub(in crate::upstream) struct Identity {
+pub(crate) struct Identity {
     subject: Option<Box<str>>,
     credentials: Vec<HeaderValue>,
     /// Where nothing else says who it is.
@@ -36,7 +36,7 @@ pub(in crate::upstream) struct Identity {
 }
 
 impl Caller {
-    pub(in crate::upstream) fn of(request: &McpRequest) -> Self {
+    pub(crate) fn of(request: &McpRequest) -> Self {
         let mut head = Parts::clone(&request.head);
         let of_message = |name: &&HeaderName| name.as_str().starts_with("mcp-") || OF_MESSAGE.contains(name);
         let gone: Vec<HeaderName> = head.headers.keys().filter(of_message).cloned().collect();
@@ -53,12 +53,12 @@ impl Caller {
     }
 
     /// By the head of a request alone, where nothing has to be over at some time.
-    pub(in crate::upstream) fn by(head: &Arc<Parts>) -> Self {
+    pub(crate) fn by(head: &Arc<Parts>) -> Self {
         let call = Call::new(Kind::Request, Method::NONE, Revision::WHEN_ABSENT);
         Self::of(&McpRequest::new(Arc::clone(head), Bytes::new(), Arc::new(call)))
     }
 
-    pub(in crate::upstream) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         // HTTP/2 may bring a cookie in several fields.
         let values = |name: &HeaderName| self.head.headers.get_all(name).iter().cloned();
         let credentials: Vec<HeaderValue> = CREDENTIALS.iter().flat_map(values).collect();
@@ -67,7 +67,7 @@ impl Caller {
     }
 
     /// `message` as a request of `revision`, with `headers` beside the client's.
-    pub(in crate::upstream) fn request(&self, message: Message, revision: Revision, headers: HeaderMap) -> McpRequest {
+    pub(crate) fn request(&self, message: Message, revision: Revision, headers: HeaderMap) -> McpRequest {
         let Message { kind, method, id, params, body } = message;
         let mut head = Parts::clone(&self.head);
         head.method = match kind {
@@ -92,7 +92,7 @@ impl Caller {
     }
 
     /// The same client where nobody waits, so that nothing has to be over at some time.
-    pub(in crate::upstream) fn at_leisure(&self) -> Self {
+    pub(crate) fn at_leisure(&self) -> Self {
         Self { deadline: None, stream_deadline: None, ..self.clone() }
     }
 }

@@ -1,9 +1,9 @@
 //! Clients of one era, and a node of the other: the stateless revision 2026-07-28, and the legacy ones before it.
 
 pub(in crate::upstream) mod answer;
-pub(in crate::upstream) mod caller;
+pub(crate) mod caller;
 mod detect;
-pub(in crate::upstream) mod message;
+pub(crate) mod message;
 pub(in crate::upstream) mod object;
 mod params;
 mod service;
