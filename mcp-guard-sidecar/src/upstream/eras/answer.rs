@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::error::Error as StdError;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::stream::Stream;
@@ -13,12 +14,23 @@ use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, Limited};
 use mcp_guard::middleware::headers::{EVENT_STREAM, is_event_stream};
-use mcp_guard::middleware::{EventSplitter, UpstreamError};
+use mcp_guard::middleware::{EventSplitter, UpstreamError, clock};
+use tokio::time::timeout_at;
 
 use crate::event::event;
+use crate::upstream::patience::timed_out;
 use crate::upstream::sessions::{MESSAGE_BYTES_MAX, SessionBody};
 
 pub(in crate::upstream) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What `answered` gives, if it does by then.
+pub(in crate::upstream) async fn by<T>(
+    until: Instant,
+    answered: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
+    let limit = until.saturating_duration_since(clock::now());
+    timeout_at(until.into(), answered).await.unwrap_or_else(|_| Err(timed_out(limit)))
+}
 
 /// The messages of a node's answer.
 pub(in crate::upstream) struct Messages<B> {
@@ -30,7 +42,7 @@ impl<B> Messages<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    /// Reads a whole answer; one that is a stream is read as it comes.
+    /// Reads a whole answer, for as long as that takes; one that is a stream is read as it comes.
     pub(in crate::upstream) async fn of(response: Response<B>) -> Result<(StatusCode, Self), UpstreamError> {
         let (head, body) = response.into_parts();
         if is_event_stream(&head.headers) {
@@ -66,6 +78,11 @@ where
                 Err(error) => return Some(Err(failed(error.into()))),
             }
         }
+    }
+
+    /// The next one, if it comes by then.
+    pub(in crate::upstream) async fn next_by(&mut self, until: Instant) -> Result<Option<Bytes>, UpstreamError> {
+        by(until, async { self.next().await.transpose() }).await
     }
 }
 

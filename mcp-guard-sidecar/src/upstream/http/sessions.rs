@@ -26,12 +26,12 @@ use mcp_guard::revision::Revision;
 use mcp_guard::session::{FromNode, cancelled_id};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::body::PooledBody;
 use super::service::HttpUpstream;
 use crate::upstream::dial::{Dialer, why};
-use crate::upstream::eras::answer::Messages;
+use crate::upstream::eras::answer::{Messages, by};
 use crate::upstream::eras::caller::Caller;
 use crate::upstream::eras::message::{INTERNAL_ERROR, Message, error, response};
 use crate::upstream::eras::object::Object;
@@ -154,12 +154,12 @@ impl Spoken {
         if status == StatusCode::NOT_FOUND && self.has_id() && !begins {
             return self.lose();
         }
-        let read = timeout_at(until.into(), Messages::of(response)).await.map_err(|_| late())?;
-        let (_, mut messages) = read.map_err(|error| error.to_string())?;
+        let (_, mut messages) = by(until, Messages::of(response)).await.map_err(|error| error.to_string())?;
         let (mut until, lasts) = (until, clock::now() + LASTS_MAX);
-        while let Some(message) = timeout_at(until.into(), messages.next()).await.map_err(|_| late())? {
-            let message = match message {
-                Ok(message) => message,
+        loop {
+            let message = match messages.next_by(until).await {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
                 Err(error) => return self.broke(&error).await,
             };
             let is_answer =
@@ -189,8 +189,7 @@ impl Spoken {
     }
 
     async fn send(&self, caller: &Caller, message: Message, until: Instant) -> Result<Answer, UpstreamError> {
-        let sent = self.upstream.send(self.request(caller, message));
-        timeout_at(until.into(), sent).await.unwrap_or_else(|_| Err(UpstreamError::TimedOut(LEISURE)))
+        by(until, self.upstream.send(self.request(caller, message))).await
     }
 
     /// Sends `initialize`. That goes on if the client leaves meanwhile, and what it has opened then is ended: it would be the
@@ -209,11 +208,8 @@ impl Spoken {
             }
             Ok(response)
         });
-        let response = match timeout_at(until.into(), opening).await {
-            Ok(Ok(response)) => response?,
-            Ok(Err(_)) => return Err(UpstreamError::Failed("the guard broke off".into())),
-            Err(_) => return Err(UpstreamError::TimedOut(LEISURE)),
-        };
+        let broke_off = |_| Err(UpstreamError::Failed("the guard broke off".into()));
+        let response = by(until, async { opening.await.unwrap_or_else(broke_off) }).await?;
         self.state().id = response.headers().get(SESSION).cloned();
         Ok(response)
     }
@@ -245,8 +241,9 @@ impl Spoken {
                 Ok(Ok(_)) => Err(error.to_string()),
                 Ok(Err(_)) | Err(_) => self.lose(),
             },
-            UpstreamError::TimedOut(_) => Err(late()),
-            UpstreamError::Refused(_) | UpstreamError::Replaced(_) | _ => Err(error.to_string()),
+            UpstreamError::TimedOut(_) | UpstreamError::Refused(_) | UpstreamError::Replaced(_) | _ => {
+                Err(error.to_string())
+            }
         }
     }
 
@@ -272,16 +269,13 @@ impl Spoken {
             }
             _ => return true,
         }
-        let Ok((_, mut messages)) = Messages::of(response).await else { return true };
+        let read = by(clock::now() + LEISURE, Messages::of(response)).await;
+        let Ok((_, mut messages)) = read else { return true };
         while let Some(Ok(message)) = messages.next().await {
             self.pass(message);
         }
         true
     }
-}
-
-fn late() -> String {
-    "the node did not answer in time".into()
 }
 
 impl Speaker for Spoken {

@@ -7,16 +7,17 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use http::{Response, StatusCode};
 use mcp_guard::call::Method;
+use mcp_guard::middleware::clock;
 use mcp_guard::session::{FromNode, one_line};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::flight::{Asker, unasked};
 use super::lease::Lease;
 use super::node::{Instead, Node, told};
 use super::session::Session;
 use crate::upstream::eras::NodeUpstream;
-use crate::upstream::eras::answer::{EraBody, Messages};
+use crate::upstream::eras::answer::{EraBody, Messages, by};
 use crate::upstream::eras::message::Message;
 use crate::upstream::eras::object::{Object, quote};
 
@@ -134,12 +135,12 @@ impl<U: NodeUpstream> Listener<U> {
     async fn listen(&mut self) -> bool {
         // The client's own request had its time; this stream has one for each beginning.
         let request = self.lease.request(&self.asker.caller.at_leisure(), Message::listen());
-        self.messages = match timeout(LISTEN_TIMEOUT, self.node.upstream.send(request)).await {
-            Ok(Ok(response)) if response.status() == StatusCode::OK => {
-                Messages::of(response).await.ok().map(|(_, all)| all)
-            }
-            Ok(_) | Err(_) => None,
+        let answered = async {
+            let response = self.node.upstream.send(request).await?;
+            Messages::of(response).await
         };
+        let answered = by(clock::now() + LISTEN_TIMEOUT, answered).await;
+        self.messages = answered.ok().filter(|(status, _)| *status == StatusCode::OK).map(|(_, messages)| messages);
         self.messages.is_some()
     }
 

@@ -82,6 +82,9 @@ const ROUNDS_SHARE: usize = 4;
 const MAKING_ROOM: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// How long a session may take to open, also when its client has left. The client's own waiting is over before.
+const OPENING_MAX: Duration = Duration::from_secs(120);
+
 /// How long a node may take for what nobody waits for.
 const LEISURE: Duration = Duration::from_secs(5);
 
@@ -199,8 +202,12 @@ impl<U: NodeUpstream> Node<U> {
     /// Opens a session. That goes on if the client leaves meanwhile, and then ends it: it would be the node's for long.
     async fn open(&self, asker: &Asker, key: Key) -> Result<Lease<U>, Instead<U::Body>> {
         let (node, asker) = (self.clone(), asker.clone());
-        let opened = tokio::spawn(async move { node.open_to_its_end(&asker, key).await }).await;
-        opened.unwrap_or_else(|_| Err(refuses("the guard broke off").into()))
+        let opening = async move { timeout(OPENING_MAX, node.open_to_its_end(&asker, key)).await };
+        match tokio::spawn(opening).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(_)) => Err(refuses("it does not come to the end of its answer").into()),
+            Err(_) => Err(refuses("the guard broke off").into()),
+        }
     }
 
     async fn open_to_its_end(&self, asker: &Asker, key: Key) -> Result<Lease<U>, Instead<U::Body>> {
@@ -326,8 +333,11 @@ fn turned_down<B>(head: Parts, body: Bytes, asker: &Asker, server: &str) -> Resp
     EraBody::with_head(head, error.unwrap_or(body))
 }
 
+/// As much of what the node says is told, and no more.
+const WHY_CHARS_MAX: usize = 200;
+
 fn refuses(why: &str) -> UpstreamError {
-    let why: String = why.chars().take(200).collect();
+    let why: String = why.chars().take(WHY_CHARS_MAX).collect();
     UpstreamError::Unavailable(format!("the node opens no session: {why}"))
 }
 

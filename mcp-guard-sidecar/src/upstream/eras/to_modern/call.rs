@@ -1,22 +1,20 @@
 //! One request of a legacy client, until it is answered.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
-use http_body::Body;
+use http::{HeaderMap, StatusCode};
 use mcp_guard::call::Method;
-use mcp_guard::middleware::clock;
+use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::reply::same_id;
 use mcp_guard::revision::Revision;
 use mcp_guard::session::{FromNode, one_line};
-use tokio::time::{timeout, timeout_at};
 
 use super::client::{Asking, Client};
 use super::request::{Answers, headers};
 use super::{begin, result};
 use crate::upstream::eras::NodeUpstream;
-use crate::upstream::eras::answer::{BoxError, Messages};
+use crate::upstream::eras::answer::{Messages, by};
 use crate::upstream::eras::caller::Caller;
 use crate::upstream::eras::message::{INTERNAL_ERROR, Message, error, response};
 use crate::upstream::eras::object::{Object, quote};
@@ -54,7 +52,7 @@ impl<U: NodeUpstream> Client<U> {
     async fn ask(&self, asking: Asking<'_>, method: &str, params: &str) -> Result<String, String> {
         let asking = Asking { id: "\"mcp-guard-0\"", ..asking };
         let (status, mut messages) = self.send(asking, method, &self.introduction().introduce(params, None)).await?;
-        while let Some(message) = within(asking.until, &mut messages).await? {
+        while let Some(message) = messages.next_by(asking.until).await.map_err(broken)? {
             let Some(FromNode::Response { .. }) = FromNode::read(&message) else { continue };
             let message = answer_of(&message, status)?;
             return message
@@ -99,7 +97,7 @@ impl<U: NodeUpstream> Client<U> {
     async fn round(&self, asking: Asking<'_>, method: &str, params: &str) -> Result<(StatusCode, Bytes), String> {
         let (status, mut messages) = self.send(asking, method, params).await?;
         let mut until = asking.until;
-        while let Some(message) = within(until, &mut messages).await? {
+        while let Some(message) = messages.next_by(until).await.map_err(broken)? {
             match FromNode::read(&message) {
                 Some(FromNode::Response { id, .. }) if same_id(id, asking.id) => return Ok((status, message)),
                 Some(FromNode::Notification { .. }) => {
@@ -126,20 +124,19 @@ impl<U: NodeUpstream> Client<U> {
         if method == Method::TOOLS_CALL {
             said.extend(self.tools.headers(params));
         }
-        let answered = self.send_as(asking.caller, Message::request(asking.id, method, params), said);
-        let answered =
-            timeout_at(asking.until.into(), answered).await.map_err(|_| failure("the node did not answer in time"))?;
-        Messages::of(answered?).await.map_err(|error| failure(&error.to_string()))
+        let message = Message::request(asking.id, method, params);
+        let answered = self.read(asking.caller, message, said);
+        by(asking.until, answered).await.map_err(broken)
     }
 
-    async fn send_as(
+    async fn read(
         &self,
         caller: &Caller,
         message: Message,
         headers: HeaderMap,
-    ) -> Result<Response<U::Body>, String> {
-        let request = caller.request(message, Revision::V2026_07_28, headers);
-        self.upstream.send(request).await.map_err(|error| failure(&error.to_string()))
+    ) -> Result<(StatusCode, Messages<U::Body>), UpstreamError> {
+        let response = self.upstream.send(caller.request(message, Revision::V2026_07_28, headers)).await?;
+        Messages::of(response).await
     }
 
     /// The stream of what the node says of its own accord, as far as `filter` wants it.
@@ -148,11 +145,8 @@ impl<U: NodeUpstream> Client<U> {
         let said = headers(Method::SUBSCRIPTIONS_LISTEN, &params);
         let message = Message::request("\"mcp-guard-listen\"", Method::SUBSCRIPTIONS_LISTEN, &params);
         let opener = self.opener()?;
-        let answered = timeout(LISTEN_TIMEOUT, self.send_as(&opener, message, said)).await.ok()?.ok()?;
-        if answered.status() != StatusCode::OK {
-            return None;
-        }
-        Messages::of(answered).await.ok().map(|(_, messages)| messages)
+        let (status, messages) = by(clock::now() + LISTEN_TIMEOUT, self.read(&opener, message, said)).await.ok()?;
+        (status == StatusCode::OK).then_some(messages)
     }
 
     /// Reads which headers the node's tools want.
@@ -165,19 +159,6 @@ impl<U: NodeUpstream> Client<U> {
             let Some(cursor) = cursor else { return };
             params = format!(r#"{{"cursor":{}}}"#, quote(&cursor));
         }
-    }
-}
-
-/// The next message, if it comes in time. The error is JSON text.
-async fn within<B>(until: Instant, messages: &mut Messages<B>) -> Result<Option<Bytes>, String>
-where
-    B: Body<Data = Bytes, Error: Into<BoxError>>,
-{
-    match timeout_at(until.into(), messages.next()).await {
-        Ok(None) => Ok(None),
-        Ok(Some(Ok(message))) => Ok(Some(message)),
-        Ok(Some(Err(error))) => Err(failure(&error.to_string())),
-        Err(_) => Err(failure("the node did not answer in time")),
     }
 }
 
@@ -194,6 +175,11 @@ fn ended(status: StatusCode) -> String {
     } else {
         format!("the node answered {status}")
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
+fn broken(error: UpstreamError) -> String {
+    failure(&error.to_string())
 }
 
 /// The error of a call that the node did not answer, as JSON text.

@@ -26,6 +26,14 @@ async fn a_session_whose_client_leaves_while_it_is_opened_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_never_opens_a_session_is_not_waited_for_without_end() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().opens_in = Duration::from_secs(86_400);
+    let told = tokio::time::timeout(Duration::from_secs(600), Client::new(&fake.node(), "alice").call()).await;
+    assert!(matches!(told, Ok(Err(UpstreamError::Unsent { .. }))), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_client_cannot_have_all_calls_wait_for_it() {
     let fake = Fake::default();
     let node = fake.node();
