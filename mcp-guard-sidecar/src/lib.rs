@@ -8,6 +8,7 @@ pub mod admin;
 pub mod admin_app;
 mod admin_door;
 pub mod admission;
+mod asked;
 pub mod cli;
 pub mod clients;
 pub mod config;

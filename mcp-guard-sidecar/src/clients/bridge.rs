@@ -1,12 +1,11 @@
 //! One client's messages, as requests of Streamable HTTP, and what these are answered, as messages.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture, Fuse, FusedFuture, FutureExt};
-use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
+use futures_util::future::{Fuse, FusedFuture, FutureExt};
+use futures_util::stream::{Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
@@ -19,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::said::{Said, read};
+use crate::asked::Asked;
 use crate::served::Served;
 
 /// Requests of one client in flight.
@@ -58,55 +58,6 @@ enum Due {
     Nothing,
     /// An answer, with this id if it has one.
     Answer(Option<Box<str>>),
-}
-
-/// The requests of a client that are in flight.
-#[derive(Default)]
-struct Asked<'a> {
-    calls: FuturesUnordered<Abortable<BoxFuture<'a, Option<Box<str>>>>>,
-    by_id: HashMap<Box<str>, AbortHandle>,
-}
-
-impl<'a> Asked<'a> {
-    fn begin(&mut self, id: Option<Box<str>>, call: impl Future<Output = ()> + Send + 'a) {
-        let (handle, registration) = AbortHandle::new_pair();
-        if let Some(id) = &id {
-            self.by_id.insert(id.clone(), handle);
-        }
-        let call = async move {
-            call.await;
-            id
-        };
-        self.calls.push(Abortable::new(call.boxed(), registration));
-    }
-
-    /// Waits for nobody any more who has asked with this id.
-    fn forget(&mut self, id: &str) {
-        if let Some(handle) = self.by_id.remove(id) {
-            handle.abort();
-        }
-    }
-
-    /// Goes on until one of them has ended; for ever if there are none.
-    async fn next(&mut self) {
-        match self.calls.next().await {
-            Some(Ok(Some(id))) => drop(self.by_id.remove(&id)),
-            Some(Ok(None) | Err(Aborted)) => {}
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Goes on with them while `told` does. They come first, as they were said before.
-    async fn beside(&mut self, told: impl Future<Output = ()>) {
-        let mut told = std::pin::pin!(told);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.next() => {}
-                () = &mut told => return,
-            }
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -154,13 +105,13 @@ impl<H: Handler> Bridge<H> {
             let mut listening = std::pin::pin!(Fuse::terminated());
             let mut is_over = false;
             let mut rest = std::pin::pin!(Fuse::terminated());
-            while !self.known().is_gone && (!is_over || !asked.calls.is_empty()) {
+            while !self.known().is_gone && (!is_over || !asked.is_empty()) {
                 let message = tokio::select! {
                     () = self.out.closed() => break,
                     () = &mut rest, if !rest.is_terminated() => break,
                     () = asked.next() => continue,
                     () = &mut listening, if !listening.is_terminated() => continue,
-                    message = messages.next(), if !is_over && asked.calls.len() < IN_FLIGHT_MAX => message,
+                    message = messages.next(), if !is_over && asked.len() < IN_FLIGHT_MAX => message,
                     () = drain.turns_away(), if !is_over => {
                         is_over = true;
                         continue;

@@ -10,6 +10,7 @@
 //! | answers with another status                | an error, the node's own where it has one                             |
 //! | has no stream for what it says (405)       | it is not asked again                                                 |
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -305,7 +306,7 @@ impl Speaker for Spoken {
         given_up
     }
 
-    async fn listen(&self) {
+    async fn listen(&self) -> Infallible {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.has_begun.subscribe().wait_for(|has_begun| *has_begun).await;
         let mut wait = LISTEN_AGAIN;

@@ -1,16 +1,14 @@
 //! A link whose node is not at the other end of a stream: each request of the client's is a call of its own.
 
-use std::collections::HashMap;
-use std::pin::pin;
+use std::convert::Infallible;
 
-use futures_util::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::Receiver;
 
 use super::connection::Connection;
 use super::line::Line;
+use crate::asked::Asked;
 
 /// A request of the client's.
 pub(crate) struct Said {
@@ -31,7 +29,7 @@ pub(crate) trait Speaker: Sync {
     fn tell(&self, method: Option<&str>, line: Line) -> impl Future<Output = Option<Box<str>>> + Send;
 
     /// Goes on beside, for ever.
-    fn listen(&self) -> impl Future<Output = ()> + Send;
+    fn listen(&self) -> impl Future<Output = Infallible> + Send;
 }
 
 #[derive(Deserialize)]
@@ -43,53 +41,34 @@ struct Envelope<'a> {
 }
 
 /// Serves `lines` until the connection ends: requests beside each other, all else in its turn.
-pub(crate) async fn serve(speaker: &impl Speaker, connection: &Connection, mut lines: Receiver<Line>) {
-    {
-        let mut calls = FuturesUnordered::<Abortable<BoxFuture<'_, Box<str>>>>::new();
-        let mut by_id = HashMap::<Box<str>, AbortHandle>::new();
-        let mut listening = pin!(speaker.listen());
-        loop {
-            let line = tokio::select! {
-                line = lines.recv() => line,
-                Some(ended) = calls.next() => {
-                    if let Ok(id) = ended {
-                        by_id.remove(&id);
-                    }
-                    continue;
-                }
-                () = &mut listening => continue,
-                () = connection.ended() => break,
-            };
-            let Some(line) = line else { break };
-            let Ok(Envelope { id, method }) = serde_json::from_slice(&line.text) else { continue };
-            if let (Some(id), Some(method)) = (id, &method) {
-                let id: Box<str> = id.get().into();
-                let (handle, registration) = AbortHandle::new_pair();
-                by_id.insert(id.clone(), handle);
-                let said = Said { id: id.clone(), method: method.clone(), line: line.clone() };
-                let asked = async move {
-                    speaker.ask(said).await;
-                    id
-                };
-                calls.push(Abortable::new(asked.boxed(), registration));
-                continue;
+pub(crate) async fn serve(speaker: &impl Speaker, connection: &Connection, lines: Receiver<Line>) {
+    tokio::select! {
+        () = take(speaker, lines) => {}
+        never = speaker.listen() => match never {},
+        () = connection.ended() => {}
+    }
+    connection.end();
+}
+
+async fn take(speaker: &impl Speaker, mut lines: Receiver<Line>) {
+    let mut asked = Asked::default();
+    loop {
+        let line = tokio::select! {
+            line = lines.recv() => line,
+            () = asked.next() => continue,
+        };
+        let Some(line) = line else { return };
+        let Ok(Envelope { id, method }) = serde_json::from_slice(&line.text) else { continue };
+        match (id.map(|id| Box::<str>::from(id.get())), method) {
+            (Some(id), Some(method)) => {
+                let said = Said { id: id.clone(), method, line: line.clone() };
+                asked.begin(Some(id), speaker.ask(said));
             }
-            let mut told = pin!(speaker.tell(method.as_deref(), line.clone()));
-            let given_up = loop {
-                tokio::select! {
-                    given_up = &mut told => break given_up,
-                    Some(ended) = calls.next() => {
-                        if let Ok(id) = ended {
-                            by_id.remove(&id);
-                        }
-                    }
-                    () = connection.ended() => break None,
+            (_, method) => {
+                if let Some(id) = asked.beside(speaker.tell(method.as_deref(), line.clone())).await {
+                    asked.forget(&id);
                 }
-            };
-            if let Some(handle) = given_up.and_then(|id| by_id.remove(&id)) {
-                handle.abort();
             }
         }
     }
-    connection.end();
 }

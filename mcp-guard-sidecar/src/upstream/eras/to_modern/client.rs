@@ -1,6 +1,7 @@
 //! A legacy client: what the guard keeps for it, and what becomes of its messages.
 
 use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -192,8 +193,8 @@ impl<U: NodeUpstream> Speaker for Client<U> {
         None
     }
 
-    async fn listen(&self) {
-        self.hear_all().await;
+    async fn listen(&self) -> Infallible {
+        self.hear_all().await
     }
 }
 

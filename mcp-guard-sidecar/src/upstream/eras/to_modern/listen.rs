@@ -1,5 +1,6 @@
 //! What a node says of its own accord, for a legacy client: one `subscriptions/listen` as long as the session lasts.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 impl<U: NodeUpstream> Client<U> {
     /// Listens once the client has begun, for whatever it wants to be told of at the time; never ends.
-    pub(super) async fn hear_all(&self) {
+    pub(super) async fn hear_all(&self) -> Infallible {
         let mut wanted = self.wanted();
         loop {
             let filter = filter(&wanted.borrow_and_update());
