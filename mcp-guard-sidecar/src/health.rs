@@ -1,5 +1,6 @@
 //! Whether the node is well: so many good or bad probes in a row turn the answer round.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::gauge;
@@ -11,6 +12,8 @@ pub struct Health {
     unhealthy_after: u32,
     healthy_after: u32,
     state: Mutex<State>,
+    /// The same as in it, for each call to read.
+    is_well: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -37,7 +40,13 @@ impl Health {
     /// A node that is not well until its first good probe.
     pub fn new(node: impl Into<String>, unhealthy_after: u32, healthy_after: u32) -> Self {
         let state = State { healthy: false, was_healthy: false, in_a_row: 0, why: "not probed yet".into() };
-        Self { node: node.into(), unhealthy_after, healthy_after, state: Mutex::new(state) }
+        Self {
+            node: node.into(),
+            unhealthy_after,
+            healthy_after,
+            state: Mutex::new(state),
+            is_well: AtomicBool::new(false),
+        }
     }
 
     /// Takes note of a probe. True if by this one a node is well again that was not any more.
@@ -58,9 +67,15 @@ impl Health {
             state.healthy = good;
             state.was_healthy |= good;
             state.in_a_row = 0;
+            self.is_well.store(good, Ordering::Relaxed);
         }
         gauge!("mcp_guard_upstream_healthy", "node" => self.node.clone()).set(if state.healthy { 1.0 } else { 0.0 });
         has_recovered && turns
+    }
+
+    /// Whether calls should come here.
+    pub fn is_well(&self) -> bool {
+        self.is_well.load(Ordering::Relaxed)
     }
 
     /// What is known now.
@@ -113,7 +128,7 @@ mod tests {
         let healths = Healths::new(["a", "b"].map(|node| Arc::new(Health::new(node, 1, 1))));
         assert!(!healths.report().healthy);
         healths.0[1].probed(Ok(()));
-        assert!(healths.report().healthy && healths.report().was_healthy);
+        assert!(healths.report().healthy && healths.report().was_healthy && healths.0[1].is_well());
         healths.0[1].probed(Err("refused".into()));
         assert_eq!((healths.report().healthy, &*healths.report().why), (false, "a: not probed yet; b: refused"));
     }

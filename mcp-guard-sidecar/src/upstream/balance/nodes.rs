@@ -35,22 +35,22 @@ impl Nodes {
 
     /// The one to call `now`, none of those that were `tried`. `random` is 64 random bits.
     pub(super) fn choose(self: &Arc<Self>, tried: &[usize], now: Instant, random: u64) -> Option<Place> {
-        let untried = || self.0.iter().enumerate().filter(|(index, _)| !tried.contains(index));
-        let of = |is_eligible: &dyn Fn(&Node) -> bool| -> Vec<usize> {
-            untried().filter(|(_, node)| is_eligible(node)).map(|(index, _)| index).collect()
-        };
+        let is_untried = |index: usize| !tried.contains(&index);
+        let is_near = |node: &Node| !node.is_left_alone(now);
         // Where none seems well, what is known of them may be wrong, and nothing else is left.
-        let mut eligible = of(&|node| node.health.report().healthy && !node.is_left_alone(now));
-        if eligible.is_empty() {
-            eligible = of(&|node| !node.is_left_alone(now));
-        }
-        if eligible.is_empty() {
-            eligible = of(&|_| true);
-        }
-        let (one, other) = two_of(eligible.len(), random)?;
-        let (one, other) = (*eligible.get(one)?, *eligible.get(other)?);
-        let index = if self.load(other) < self.load(one) { other } else { one };
-        Some(self.place(index))
+        self.draw(random, |index, node| is_untried(index) && node.health.is_well() && is_near(node))
+            .or_else(|| self.draw(random, |index, node| is_untried(index) && is_near(node)))
+            .or_else(|| self.draw(random, |index, _| is_untried(index)))
+            .map(|index| self.place(index))
+    }
+
+    /// Of two drawn among those that are eligible, the one with less to do.
+    fn draw(&self, random: u64, is_eligible: impl Fn(usize, &Node) -> bool) -> Option<usize> {
+        let eligible = || (0..).zip(&self.0).filter(|(index, node)| is_eligible(*index, node)).map(|(index, _)| index);
+        let (one, other) = two_of(eligible().count(), random)?;
+        // One that is left alone since it was counted leaves the other.
+        let (one, other) = (eligible().nth(one), eligible().nth(other));
+        one.into_iter().chain(other).min_by_key(|index| self.load(*index))
     }
 
     /// A place at this one.
@@ -95,7 +95,7 @@ pub(super) struct Place {
 impl Place {
     /// Whether the health checks find the node well.
     pub(super) fn is_well(&self) -> bool {
-        self.nodes.0.get(self.index).is_some_and(|node| node.health.report().healthy)
+        self.nodes.0.get(self.index).is_some_and(|node| node.health.is_well())
     }
 
     /// The node could not be reached.

@@ -3,7 +3,7 @@
 //! A session serves one call at a time, and always the same client: so what the node asks or tells is about that call, and
 //! nothing of one client is seen by another. It is used again by the client's next call.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ pub(super) struct Session {
 
 /// What does not change about a session.
 struct Facts {
-    key: Key,
+    key: Arc<Key>,
     /// What ends it needs the credentials that opened it.
     opener: Caller,
     /// Not all nodes name their sessions.
@@ -67,7 +67,7 @@ impl Session {
     /// One that the node may have opened, of which nothing is known but its id.
     pub(super) fn unbegun(key: Key, opener: &Caller, id: Option<HeaderValue>) -> Self {
         let facts = Facts {
-            key,
+            key: Arc::new(key),
             opener: opener.at_leisure(),
             id,
             revision: NEWEST,
@@ -83,7 +83,7 @@ impl Session {
         let text = |name: &str, known: &str| result.get(name).unwrap_or(known).into();
         let known = &self.facts;
         let facts = Facts {
-            key: known.key.clone(),
+            key: Arc::clone(&known.key),
             opener: known.opener.clone(),
             id: known.id.clone(),
             revision: Revision::parse(&result.string("protocolVersion")?)?,
@@ -132,63 +132,112 @@ impl Session {
     }
 }
 
-/// Sessions that wait for their client's next call, and since when.
+/// Sessions that wait for their client's next call.
 #[derive(Default)]
-pub(super) struct Pool {
-    waiting: Mutex<HashMap<Key, Vec<(Session, Instant)>>>,
+pub(super) struct Pool(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    /// Of each client those that wait, by their numbers.
+    by_key: HashMap<Arc<Key>, BTreeMap<u64, Session>>,
+    /// Whose each is, and since when it waits: who came first waits longest.
+    order: BTreeMap<u64, (Arc<Key>, Instant)>,
+    next: u64,
+}
+
+impl Waiting {
+    fn take(
+        &mut self,
+        key: &Key,
+        choose: impl FnOnce(&mut BTreeMap<u64, Session>) -> Option<(u64, Session)>,
+    ) -> Option<Session> {
+        let of_key = self.by_key.get_mut(key)?;
+        let (number, session) = choose(of_key)?;
+        if of_key.is_empty() {
+            self.by_key.remove(key);
+        }
+        self.order.remove(&number);
+        Some(session)
+    }
+
+    fn take_oldest(&mut self) -> Option<Session> {
+        let key = Arc::clone(&self.order.first_key_value()?.1.0);
+        self.take(&key, BTreeMap::pop_first)
+    }
 }
 
 impl Pool {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<(Session, Instant)>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The one that was used last.
     pub(super) fn take(&self, key: &Key) -> Option<Session> {
-        let mut waiting = self.lock();
-        let of_key = waiting.get_mut(key)?;
-        let session = of_key.pop();
-        if of_key.is_empty() {
-            waiting.remove(key);
-        }
-        Some(session?.0)
+        self.lock().take(key, BTreeMap::pop_last)
     }
 
     /// Keeps a session whose call is over. What comes back has to end.
     pub(super) fn keep(&self, mut session: Session, now: Instant) -> Option<Session> {
         session.is_used = true;
         let mut waiting = self.lock();
-        let is_full = waiting.values().map(Vec::len).sum::<usize>() >= WAITING_MAX;
-        let oldest = if is_full { take_oldest(&mut waiting) } else { None };
-        waiting.entry(session.facts.key.clone()).or_default().push((session, now));
+        let oldest = if waiting.order.len() >= WAITING_MAX { waiting.take_oldest() } else { None };
+        let (key, number) = (Arc::clone(&session.facts.key), waiting.next);
+        waiting.next += 1;
+        waiting.order.insert(number, (Arc::clone(&key), now));
+        waiting.by_key.entry(key).or_default().insert(number, session);
         oldest
     }
 
     /// The one that waits longest, which has to end to make room.
     pub(super) fn make_room(&self) -> Option<Session> {
-        take_oldest(&mut self.lock())
+        self.lock().take_oldest()
     }
 
     /// Those that have waited for `idle`; they have to end.
     pub(super) fn take_idle(&self, now: Instant, idle: Duration) -> Vec<Session> {
+        let mut waiting = self.lock();
         let mut due = Vec::new();
-        self.lock().retain(|_, sessions| {
-            let is_due = |since: Instant| now.saturating_duration_since(since) >= idle;
-            due.extend(sessions.extract_if(.., |(_, since)| is_due(*since)).map(|(session, _)| session));
-            !sessions.is_empty()
-        });
+        while let Some((_, (_, since))) = waiting.order.first_key_value()
+            && now.saturating_duration_since(*since) >= idle
+        {
+            let Some(session) = waiting.take_oldest() else { break };
+            due.push(session);
+        }
         due
     }
 }
 
-/// The first of each client's has waited longest of them.
-fn take_oldest(waiting: &mut HashMap<Key, Vec<(Session, Instant)>>) -> Option<Session> {
-    let firsts = waiting.iter().filter_map(|(key, sessions)| Some((key, sessions.first()?.1)));
-    let key = firsts.min_by_key(|(_, since)| *since)?.0.clone();
-    let sessions = waiting.get_mut(&key)?;
-    let (session, _) = sessions.remove(0);
-    if sessions.is_empty() {
-        waiting.remove(&key);
+#[cfg(test)]
+mod tests {
+    use mcp_guard::middleware::clock;
+
+    use super::*;
+
+    fn session(introduction: &str, id: usize) -> Session {
+        let (head, ()) = http::Request::post("/").body(()).unwrap().into_parts();
+        let caller = Caller::by(&Arc::new(head));
+        let key = Key { identity: caller.identity(), introduction: introduction.into() };
+        Session::unbegun(key, &caller, Some(HeaderValue::from(id)))
     }
-    Some(session)
+
+    fn id(session: Option<Session>) -> Option<String> {
+        Some(session?.facts.id.as_ref()?.to_str().ok()?.to_owned())
+    }
+
+    #[test]
+    fn at_the_bound_the_one_that_waits_longest_makes_room() {
+        let (pool, now) = (Pool::default(), clock::now());
+        for number in 0..WAITING_MAX {
+            let client = if number % 2 == 0 { "alice" } else { "bob" };
+            assert!(pool.keep(session(client, number), now).is_none());
+        }
+        assert_eq!(id(pool.take(&session("bob", 0).facts.key)), Some((WAITING_MAX - 1).to_string()));
+        assert!(pool.take(&session("carol", 0).facts.key).is_none());
+        assert!(pool.keep(session("bob", WAITING_MAX), now + IDLE).is_none());
+        assert_eq!(id(pool.keep(session("carol", WAITING_MAX + 1), now + IDLE)), Some("0".into()));
+        assert_eq!(id(pool.make_room()), Some("1".into()));
+        assert_eq!(pool.take_idle(now + IDLE, IDLE).len(), WAITING_MAX - 3);
+        assert_eq!(pool.take_idle(now + IDLE + IDLE, IDLE).len(), 2);
+        assert!(pool.make_room().is_none());
+    }
 }
