@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use mcp_guard_tests::upstream::Upstream;
-use mcp_guard_tests::{Guard, call_tool, patiently, request, send, send_to};
+use mcp_guard_tests::{Guard, call_tool, patiently, post, request, send, send_to};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");
@@ -121,15 +121,27 @@ fn a_call_may_take_longer_than_a_silent_connection() {
 #[test]
 fn silent_connections_over_the_cap_are_closed_and_counted() {
     let (guard, _upstream) = guarded(json!({"limits": {"connections_per_client": 1}}));
-    patiently("the start's own connection is gone", || connections(&guard) == 0.0);
-    let _held = connect(guard.listen);
-    patiently("it is counted", || connections(&guard) == 1.0);
+    let refused = || guard.metric("mcp_guard_refusals_total{reason=\"too_many_connections\"}");
+    // The start's own connection may have the place still: who is served has it for sure.
+    let ping = post(guard.listen, &[], request(1, "ping", json!({})).to_string());
+    let mut held = None;
+    patiently("one is held", || {
+        let mut stream = connect(guard.listen);
+        let mut status = [0; 12];
+        stream.write_all(&ping).unwrap();
+        let is_served = stream.read_exact(&mut status).is_ok() && status == *b"HTTP/1.1 200";
+        held = Some(stream);
+        is_served
+    });
+    patiently("it is the only one", || connections(&guard) == 1.0);
+    let before = refused();
     let mut over: Vec<_> = (0..100).map(|_| connect(guard.listen)).collect();
     for stream in &mut over {
         assert_eq!(rest(stream), "");
     }
-    assert_eq!(guard.metric("mcp_guard_refusals_total{reason=\"too_many_connections\"}"), 100.0);
+    assert_eq!(refused() - before, 100.0);
     assert_eq!(connections(&guard), 1.0);
+    drop(held);
 }
 
 #[test]
