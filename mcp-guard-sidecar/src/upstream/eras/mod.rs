@@ -7,6 +7,7 @@ pub(crate) mod message;
 pub(in crate::upstream) mod object;
 mod params;
 mod service;
+mod subscription;
 mod to_legacy;
 mod to_modern;
 

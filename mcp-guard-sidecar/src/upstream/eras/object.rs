@@ -62,6 +62,22 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Changes the member `name`, which is an object or becomes one; nothing is left of one that is empty then.
+    pub(in crate::upstream) fn change(&mut self, name: &'a str, change: impl FnOnce(&mut Object<'_>)) {
+        let value = self.take(name);
+        let mut member = value.as_deref().and_then(Object::read).unwrap_or_default();
+        change(&mut member);
+        if !member.is_empty() {
+            let member = member.to_string();
+            self.set(name, member);
+        }
+    }
+
+    /// Keeps the members whose names are so.
+    pub(in crate::upstream) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.0.retain(|(name, _)| is_kept(name));
+    }
+
     /// The members, in their order.
     pub(in crate::upstream) fn members(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
@@ -148,6 +164,9 @@ mod tests {
         object.set_absent("o", "1");
         assert_eq!(object.to_string(), r#"{"ab":"\u00fc","o":{"x" : 12345678901234567890123},"new":true}"#);
         assert_eq!(Object::default().to_string(), "{}");
+        object.change("o", |o| o.set("y", "2"));
+        object.change("new", |new| assert!(new.is_empty()));
+        assert_eq!(object.to_string(), r#"{"ab":"\u00fc","o":{"x":12345678901234567890123,"y":2}}"#);
     }
 
     #[test]

@@ -15,29 +15,17 @@ use tokio::time::sleep;
 use super::flight::{Asker, unasked};
 use super::lease::Lease;
 use super::node::{Instead, Node, told};
-use super::session::Session;
 use crate::upstream::eras::NodeUpstream;
 use crate::upstream::eras::answer::{EraBody, Messages, by};
 use crate::upstream::eras::message::Message;
 use crate::upstream::eras::object::{Object, quote};
-
-/// What marks each message of a stream with the request that opened it.
-const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+use crate::upstream::eras::subscription::{LISTS, SUBSCRIPTION, UPDATED, can, filter};
 
 /// From the end of the node's stream to the next one.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the node may take to begin it.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What a client can listen for, by its name in the filter: the capability of the node's, and the notification.
-const LISTS: [(&str, &str, &str); 3] = [
-    ("toolsListChanged", "tools", "notifications/tools/list_changed"),
-    ("promptsListChanged", "prompts", "notifications/prompts/list_changed"),
-    ("resourcesListChanged", "resources", "notifications/resources/list_changed"),
-];
-
-const UPDATED: &str = "notifications/resources/updated";
 
 /// What the node agreed to tell.
 #[derive(Default)]
@@ -48,15 +36,7 @@ struct Agreed {
 
 impl Agreed {
     fn text(&self) -> String {
-        let mut filter = Object::default();
-        for (name, _) in &self.lists {
-            filter.set(name, "true");
-        }
-        if !self.resources.is_empty() {
-            let resources: Vec<String> = self.resources.iter().map(|uri| quote(uri)).collect();
-            filter.set("resourceSubscriptions", format!("[{}]", resources.join(",")));
-        }
-        filter.to_string()
+        filter(self.lists.iter().map(|(name, _)| *name), self.resources.iter()).to_string()
     }
 
     fn includes(&self, method: &str, params: &Object<'_>) -> bool {
@@ -144,23 +124,20 @@ impl<U: NodeUpstream> Listener<U> {
         self.messages.is_some()
     }
 
-    /// Agrees to what of `filter` the node can tell.
-    async fn agree(&mut self, filter: &Object<'_>) {
+    /// Agrees to what is `wanted` and the node can tell.
+    async fn agree(&mut self, wanted: &Object<'_>) {
         let session = &mut *self.lease;
-        let can = |session: &Session, capability: &str, what: &str| {
-            session.capabilities().object(capability).is_some_and(|able| able.get(what) == Some("true"))
-        };
         for (name, capability, notification) in LISTS {
-            if filter.get(name) == Some("true") && can(session, capability, "listChanged") {
+            if wanted.get(name) == Some("true") && can(&session.capabilities(), capability, "listChanged") {
                 self.agreed.lists.push((name, notification));
             }
         }
-        let wanted: HashSet<String> =
-            filter.get("resourceSubscriptions").and_then(|uris| serde_json::from_str(uris).ok()).unwrap_or_default();
-        if !can(session, "resources", "subscribe") {
+        let uris: HashSet<String> =
+            wanted.get("resourceSubscriptions").and_then(|uris| serde_json::from_str(uris).ok()).unwrap_or_default();
+        if !can(&session.capabilities(), "resources", "subscribe") {
             return;
         }
-        for uri in wanted {
+        for uri in uris {
             let params = format!(r#"{{"uri":{}}}"#, quote(&uri));
             if self.node.ask(session, &self.asker.caller, Method::RESOURCES_SUBSCRIBE, &params).await {
                 self.agreed.resources.push(uri);
@@ -223,11 +200,7 @@ fn marked(message: &[u8], agreed: &Agreed, id: &str) -> Option<Bytes> {
     if !agreed.includes(&method, &params) {
         return None;
     }
-    let meta = params.take("_meta");
-    let mut meta = meta.as_deref().and_then(Object::read).unwrap_or_default();
-    meta.set(SUBSCRIPTION, id);
-    let meta = meta.to_string();
-    params.set("_meta", meta);
+    params.change("_meta", |meta| meta.set(SUBSCRIPTION, id.to_owned()));
     let params = params.to_string();
     message.set("params", params);
     Some(one_line(message.to_string().into()))

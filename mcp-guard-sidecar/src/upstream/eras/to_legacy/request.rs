@@ -77,17 +77,7 @@ const CLIENT_INFO: &str = concat!(r#"{"name":"mcp-guard","version":""#, env!("CA
 
 /// `params` without what a legacy node does not know.
 pub(super) fn params(mut params: Object<'_>) -> String {
-    let meta = params.take("_meta");
-    let kept = meta.as_deref().and_then(Object::read).map(|meta| {
-        let mut kept = Object::default();
-        for (name, value) in meta.members().filter(|(name, _)| !name.starts_with(PREFIX)) {
-            kept.set(name, value);
-        }
-        (!kept.is_empty()).then(|| kept.to_string())
-    });
-    if let Some(Some(kept)) = kept {
-        params.set("_meta", kept);
-    }
+    params.change("_meta", |meta| meta.retain(|name| !name.starts_with(PREFIX)));
     for name in ["inputResponses", "requestState"] {
         params.take(name);
     }

@@ -34,11 +34,7 @@ pub(super) fn complete(mut result: Object<'_>, method: &Method, server_info: &st
         result.set_absent("ttlMs", "0");
         result.set_absent("cacheScope", r#""private""#);
     }
-    let meta = result.take("_meta");
-    let mut meta = meta.as_deref().and_then(Object::read).unwrap_or_default();
-    meta.set_absent("io.modelcontextprotocol/serverInfo", server_info);
-    let meta = meta.to_string();
-    result.set("_meta", meta);
+    result.change("_meta", |meta| meta.set_absent("io.modelcontextprotocol/serverInfo", server_info.to_owned()));
     result.to_string()
 }
 

@@ -9,20 +9,18 @@ use tokio::time::sleep;
 
 use super::client::{Client, Wanted, is_told};
 use crate::upstream::eras::NodeUpstream;
-use crate::upstream::eras::object::{Object, quote};
+use crate::upstream::eras::object::Object;
+use crate::upstream::eras::subscription::{LISTS, SUBSCRIPTION, can, filter};
 
 /// From the end of the node's stream to the next one.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
-
-/// What marks messages of such a stream, of which legacy clients know nothing.
-const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 impl<U: NodeUpstream> Client<U> {
     /// Listens once the client has begun, for whatever it wants to be told of at the time; never ends.
     pub(super) async fn hear_all(&self) -> Infallible {
         let mut wanted = self.wanted();
         loop {
-            let filter = filter(&wanted.borrow_and_update());
+            let filter = asked_for(&wanted.borrow_and_update());
             let heard = async {
                 match filter {
                     None => std::future::pending().await,
@@ -48,42 +46,20 @@ impl<U: NodeUpstream> Client<U> {
 }
 
 /// What is asked for; `None` if that is nothing.
-fn filter(wanted: &Wanted) -> Option<String> {
+fn asked_for(wanted: &Wanted) -> Option<String> {
     if !wanted.has_begun {
         return None;
     }
     let capabilities = Object::read(&wanted.capabilities).unwrap_or_default();
-    let mut filter = Object::default();
-    for (name, capability) in
-        [("toolsListChanged", "tools"), ("promptsListChanged", "prompts"), ("resourcesListChanged", "resources")]
-    {
-        let can = capabilities.object(capability).is_some_and(|able| able.get("listChanged") == Some("true"));
-        if can {
-            filter.set(name, "true");
-        }
-    }
-    if !wanted.resources.is_empty() {
-        let resources: Vec<String> = wanted.resources.iter().map(|uri| quote(uri)).collect();
-        filter.set("resourceSubscriptions", format!("[{}]", resources.join(",")));
-    }
+    let lists = LISTS.iter().filter(|(_, capability, _)| can(&capabilities, capability, "listChanged"));
+    let filter = filter(lists.map(|(name, ..)| *name), wanted.resources.iter());
     (!filter.is_empty()).then(|| filter.to_string())
 }
 
+/// A message without the mark of its stream, of which legacy clients know nothing.
 fn unmarked(message: Bytes) -> Bytes {
     let Some(mut object) = Object::of(&message) else { return message };
-    let params = object.take("params");
-    let mut params = params.as_deref().and_then(Object::read).unwrap_or_default();
-    let meta = params.take("_meta");
-    let mut meta = meta.as_deref().and_then(Object::read).unwrap_or_default();
-    meta.take(SUBSCRIPTION);
-    if !meta.is_empty() {
-        let meta = meta.to_string();
-        params.set("_meta", meta);
-    }
-    if !params.is_empty() {
-        let params = params.to_string();
-        object.set("params", params);
-    }
+    object.change("params", |params| params.change("_meta", |meta| drop(meta.take(SUBSCRIPTION))));
     one_line(object.to_string().into())
 }
 
@@ -95,10 +71,10 @@ mod tests {
     fn only_what_the_node_can_tell_is_asked_for() {
         let mut wanted =
             Wanted { capabilities: r#"{"tools":{"listChanged":true},"prompts":{}}"#.into(), ..Wanted::default() };
-        assert_eq!(filter(&wanted), None);
+        assert_eq!(asked_for(&wanted), None);
         wanted.has_begun = true;
         wanted.resources.insert("a:b".into());
-        assert_eq!(filter(&wanted).as_deref(), Some(r#"{"toolsListChanged":true,"resourceSubscriptions":["a:b"]}"#));
+        assert_eq!(asked_for(&wanted).as_deref(), Some(r#"{"toolsListChanged":true,"resourceSubscriptions":["a:b"]}"#));
     }
 
     #[test]

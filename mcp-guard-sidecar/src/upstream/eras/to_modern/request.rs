@@ -38,16 +38,14 @@ impl Introduction {
     /// `params` with who asks, and the answers to what the node has asked.
     pub(super) fn introduce(&self, params: &str, answers: Option<&Answers>) -> String {
         let mut params = Object::read(params).unwrap_or_default();
-        let meta = params.take("_meta");
-        let mut meta = meta.as_deref().and_then(Object::read).unwrap_or_default();
-        meta.set("io.modelcontextprotocol/protocolVersion", quote(Revision::V2026_07_28.as_str()));
-        meta.set("io.modelcontextprotocol/clientCapabilities", &*self.capabilities);
-        if let Some(client_info) = &self.client_info {
-            meta.set("io.modelcontextprotocol/clientInfo", &**client_info);
-        }
-        meta.set("io.modelcontextprotocol/logLevel", &*self.log_level);
-        let meta = meta.to_string();
-        params.set("_meta", meta);
+        params.change("_meta", |meta| {
+            meta.set("io.modelcontextprotocol/protocolVersion", quote(Revision::V2026_07_28.as_str()));
+            meta.set("io.modelcontextprotocol/clientCapabilities", self.capabilities.to_string());
+            if let Some(client_info) = &self.client_info {
+                meta.set("io.modelcontextprotocol/clientInfo", client_info.to_string());
+            }
+            meta.set("io.modelcontextprotocol/logLevel", self.log_level.to_string());
+        });
         if let Some(Answers { responses, state }) = answers {
             params.set("inputResponses", &**responses);
             if let Some(state) = state {
