@@ -1,6 +1,7 @@
-//! What a call costs in the library as sessions, tools, keys, rules, schemas, bodies and batches grow.
+//! What a call costs in the library as sessions, tools, keys, rules, schemas, bodies and batches grow, and in the sidecar as
+//! nodes do.
 //!
-//! `cargo run --release -p mcp-guard-benches --bin growth`
+//! `cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches && target/release/growth`
 
 use std::path::PathBuf;
 

@@ -27,6 +27,9 @@ struct Arguments {
     /// Another proxy, as NAME=PROGRAM; NAME begins with nginx, haproxy, envoy, agentgateway or mcp-proxy [default: those on PATH]
     #[arg(long = "peer", value_name = "NAME=PROGRAM", value_parser = named)]
     peers: Vec<(String, PathBuf)>,
+    /// Each guard once more, sending one trace in ten to this collector (OTLP over gRPC); may be given more than once
+    #[arg(long = "collector", value_name = "NAME=ADDRESS", value_parser = named_address)]
+    collectors: Vec<(String, SocketAddr)>,
     /// Leave the others out, as for a profile
     #[arg(long)]
     alone: bool,
@@ -47,6 +50,11 @@ struct Arguments {
 fn named(text: &str) -> Result<(String, PathBuf), String> {
     let (name, program) = text.split_once('=').ok_or("NAME=PROGRAM")?;
     Ok((name.into(), program.into()))
+}
+
+fn named_address(text: &str) -> Result<(String, SocketAddr), String> {
+    let (name, address) = text.split_once('=').ok_or("NAME=ADDRESS")?;
+    Ok((name.into(), address.parse().map_err(|error| format!("{address}: {error}"))?))
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -104,9 +112,13 @@ fn proxies(arguments: &Arguments) -> Result<Vec<Proxy>, Fault> {
             .push(Proxy::peer(name, program).ok_or_else(|| format!("--peer {name}: not one of {:?}", Proxy::PEERS))?);
     }
     let beside = std::env::current_exe()?.with_file_name("mcp-guard");
-    if arguments.guards.is_empty() {
-        proxies.push(Proxy::guard("mcp-guard", &beside));
+    let mut guards: Vec<_> = arguments.guards.iter().map(|(name, program)| Proxy::guard(name, program)).collect();
+    if guards.is_empty() {
+        guards.push(Proxy::guard("mcp-guard", &beside));
     }
-    proxies.extend(arguments.guards.iter().map(|(name, program)| Proxy::guard(name, program)));
+    for guard in guards {
+        proxies.extend(arguments.collectors.iter().map(|(name, address)| guard.with_collector(name, *address)));
+        proxies.push(guard);
+    }
     Ok(proxies)
 }

@@ -20,7 +20,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     SWEEPS.iter().map(|(name, _)| *name)
 }
 
-const INTRODUCTION: &str = "mcp-guard's layers around a node in memory, one thread, no sockets: median time of a call at each size. \
+const INTRODUCTION: &str = "mcp-guard's layers around a node in memory, one thread, no sockets (but for nodes): median time of a call at each size. \
     A fitted exponent of 0 is flat, 1 a line; the last one is that of the two largest sizes. How to read this: docs/benchmarks.md.";
 
 /// Measures those called `only`, or all if that is empty; prints a table and writes `index.html` into `directory`.

@@ -5,10 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::series::{Allowed, Series, Settings};
 use super::world::{Call, World, small_body, small_schema};
-use crate::Fault;
+use crate::client::{Client, Target};
+use crate::stats::median;
+use crate::{Fault, Node, Proxy, clock};
 
 /// One question after the other, by name.
-pub(super) const SWEEPS: [(&str, Sweep); 7] = [
+pub(super) const SWEEPS: [(&str, Sweep); 8] = [
     ("sessions", sessions),
     ("tools", tools),
     ("keys", keys),
@@ -16,6 +18,7 @@ pub(super) const SWEEPS: [(&str, Sweep); 7] = [
     ("schema", schema),
     ("body", body),
     ("batch", batch),
+    ("nodes", nodes),
 ];
 
 pub(super) type Sweep = fn(&Settings) -> Result<Vec<Series>, Fault>;
@@ -150,6 +153,35 @@ fn batch(settings: &Settings) -> Result<Vec<Series>, Fault> {
     Ok(vec![series])
 }
 
+/// Through the program beside this one, since nodes are chosen there.
+fn nodes(settings: &Settings) -> Result<Vec<Series>, Fault> {
+    let mut series = Series::new("call through the sidecar, over sockets", "nodes", Allowed::Logarithmic);
+    let program = std::env::current_exe()?.with_file_name("mcp-guard");
+    let node = Node::start()?.address();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for count in doubled(1, 256, 4) {
+        let guard = Proxy::guard("mcp-guard", &program).with_nodes(count).launch(node)?;
+        series.add(count, runtime.block_on(nanos_of_a_call(guard.target, settings.iterations, count))?);
+    }
+    Ok(vec![series])
+}
+
+/// The median of calls one after the other, a session of few calls each, so that each is put to a node anew.
+async fn nanos_of_a_call(target: Target, calls: usize, nodes: usize) -> Result<f64, Fault> {
+    const CALLS: usize = 8;
+    let mut nanos = Vec::with_capacity(calls);
+    // Each node's connection is opened once, before it counts.
+    for number in 0..calls.div_ceil(CALLS) + 4 * nodes {
+        let mut client = Client::open(target, number).await?;
+        for _ in 0..CALLS {
+            let start = clock::now();
+            client.call().await?;
+            nanos.push((clock::now() - start).as_nanos() as f64);
+        }
+    }
+    Ok(median(nanos.split_off(4 * nodes * CALLS)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +206,7 @@ mod tests {
     #[test]
     fn every_sweep_runs() {
         let settings = Settings { iterations: 3, largest: 100 };
-        for (name, sweep) in SWEEPS.iter().filter(|(name, _)| !["body", "schema"].contains(name)) {
+        for (name, sweep) in SWEEPS.iter().filter(|(name, _)| !["body", "schema", "nodes"].contains(name)) {
             let all = sweep(&settings).unwrap();
             assert!(all.iter().all(|series| series.exponent().is_finite()), "{name}");
         }

@@ -21,12 +21,15 @@ pub(super) fn prove_validation(address: SocketAddr) -> Result<(), Fault> {
 }
 
 pub(super) fn configuration(place: &Place<'_>) -> String {
-    let Place { address, others: [admin, ..], node, .. } = place;
+    let Place { address, others: [admin, ..], node, variation, .. } = place;
+    let nodes: Vec<_> = (0..=variation.more_nodes).map(|number| format!("\"http://{node}/mcp/{number}\"")).collect();
+    let traces = variation.collector.map(|it| format!(", traces: {{otlp: \"http://{it}\", sample: 0.1}}"));
+    let (nodes, traces) = (nodes.join(", "), traces.unwrap_or_default());
     format!(
         "version: 1
 listeners: [{{address: \"{address}\", path: /mcp}}]
 admin: {{address: \"{admin}\"}}
-upstreams: [{{url: \"http://{node}/mcp\", connections: 1024}}]
+upstreams: [{{urls: [{nodes}], connections: 1024}}]
 guard:
   limits: {{connections_per_client: 10000}}
   rate_limits:
@@ -36,7 +39,7 @@ guard:
   queue: {{concurrency: 256, adaptive: true, waiting: 1024, max_wait: 2s, target_delay: 2s}}
   breaker: {{consecutive_failures: 5, failure_rate: 0.5, window: 10s, minimum_calls: 10, open: 30s}}
   retry: {{attempts: 3, base: 50ms, cap: 2s, budget: 0.2}}
-telemetry: {{logs: {{level: warn}}}}
+telemetry: {{logs: {{level: warn}}{traces}}}
 "
     )
 }

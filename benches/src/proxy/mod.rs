@@ -23,6 +23,16 @@ pub struct Proxy {
     pub(crate) name: String,
     kind: Kind,
     pub(crate) program: PathBuf,
+    variation: Variation,
+}
+
+/// How a guard is not the usual one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Variation {
+    /// Where one trace in ten is sent.
+    collector: Option<SocketAddr>,
+    /// How many nodes there are to choose from, beside the one.
+    more_nodes: usize,
 }
 
 /// What is known how to start.
@@ -44,6 +54,7 @@ struct Place<'a> {
     /// For whatever else it listens on.
     others: [SocketAddr; 3],
     node: SocketAddr,
+    variation: Variation,
 }
 
 impl Proxy {
@@ -52,7 +63,19 @@ impl Proxy {
 
     /// The guard at `program`, with all six concerns and metrics on.
     pub fn guard(name: &str, program: &Path) -> Self {
-        Self { name: name.into(), kind: Kind::Guard, program: program.into() }
+        Self { name: name.into(), kind: Kind::Guard, program: program.into(), variation: Variation::default() }
+    }
+
+    /// The same guard, which sends the spans of one trace in ten to the `collector` called `name`.
+    #[must_use]
+    pub fn with_collector(&self, name: &str, collector: SocketAddr) -> Self {
+        let variation = Variation { collector: Some(collector), ..self.variation };
+        Self { name: format!("{} to {name}", self.name), variation, ..self.clone() }
+    }
+
+    /// The same guard with so many nodes, which are all one.
+    pub(crate) fn with_nodes(self, nodes: usize) -> Self {
+        Self { variation: Variation { more_nodes: nodes.saturating_sub(1), ..self.variation }, ..self }
     }
 
     /// The peer whose program is called `program`, if it is on the path or where Debian puts servers.
@@ -67,7 +90,8 @@ impl Proxy {
     pub fn peer(name: &str, program: &Path) -> Option<Self> {
         let kinds = [Kind::Nginx, Kind::HaProxy, Kind::Envoy, Kind::AgentGateway, Kind::McpProxy];
         let found = Self::PEERS.iter().zip(kinds).find(|(peer, _)| name.starts_with(**peer));
-        found.map(|(_, kind)| Self { name: name.into(), kind, program: program.into() })
+        let variation = Variation::default();
+        found.map(|(_, kind)| Self { name: name.into(), kind, program: program.into(), variation })
     }
 
     /// Starts it in front of `node`.
@@ -87,7 +111,7 @@ impl Proxy {
     pub(crate) fn launch(&self, node: SocketAddr) -> Result<Contestant, Fault> {
         let (directory, address) = (TempDir::new()?, free_address()?);
         let others = [free_address()?, free_address()?, free_address()?];
-        let place = Place { directory: directory.path(), address, others, node };
+        let place = Place { directory: directory.path(), address, others, node, variation: self.variation };
         let file = directory.path().join(self.kind.file());
         fs::write(&file, self.kind.configuration(&place))?;
         let mut command = Command::new(&self.program);

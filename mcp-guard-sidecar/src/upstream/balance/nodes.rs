@@ -46,11 +46,18 @@ impl Nodes {
 
     /// Of two drawn among those that are eligible, the one with less to do.
     fn draw(&self, random: u64, is_eligible: impl Fn(usize, &Node) -> bool) -> Option<usize> {
-        let eligible = || (0..).zip(&self.0).filter(|(index, node)| is_eligible(*index, node)).map(|(index, _)| index);
-        let (one, other) = two_of(eligible().count(), random)?;
-        // One that is left alone since it was counted leaves the other.
-        let (one, other) = (eligible().nth(one), eligible().nth(other));
-        one.into_iter().chain(other).min_by_key(|index| self.load(*index))
+        let (one, other) = two_of(self.0.len(), random)?;
+        // Mostly all are, and then it does not matter how many there are.
+        let is_eligible_at = |index: usize| self.0.get(index).is_some_and(|node| is_eligible(index, node));
+        let drawn = if is_eligible_at(one) && is_eligible_at(other) {
+            [Some(one), Some(other)]
+        } else {
+            let eligible = || (0..self.0.len()).filter(|index| is_eligible_at(*index));
+            let (one, other) = two_of(eligible().count(), random)?;
+            // One that is left alone since it was counted leaves the other.
+            [eligible().nth(one), eligible().nth(other)]
+        };
+        drawn.into_iter().flatten().min_by_key(|index| self.load(*index))
     }
 
     /// A place at this one.
