@@ -95,6 +95,44 @@ impl GuardLayer {
         }
     }
 
+    /// The guard for another `config` that succeeds this one, for the same node. Services that this layer wraps go on as they
+    /// are; put this one around the node for calls to come.
+    ///
+    /// | of | goes over to the new one |
+    /// | --- | --- |
+    /// | rate limits | what callers have spent, under rules that are the same in all |
+    /// | breakers | what is tripped, and stays so at most as long as may be now; counts of results too if the policy is the same |
+    /// | the queue | everything if its policy and `tools` are the same; else the limit that was learned |
+    /// | retries | the budget, if the policy is the same |
+    /// | learned tools | everything; under another policy of validation they are listed anew |
+    #[must_use]
+    pub fn succeeded(&self, config: GuardConfig) -> Self {
+        let before = &*self.shared;
+        let has_same_tools = before.config.tools == config.tools;
+        let validation = if before.config.validation == config.validation {
+            before.validation.clone()
+        } else {
+            before.validation.succeeded(config.validation.clone())
+        };
+        let queue = if has_same_tools && before.config.queue == config.queue {
+            before.queue.clone()
+        } else {
+            before.queue.succeeded(config.queue.clone(), &config.tools)
+        };
+        let retry = if before.config.retry == config.retry {
+            before.retry.clone()
+        } else {
+            RetryLayer::new(config.retry).hints(validation.catalog())
+        };
+        if before.config.breaker != config.breaker {
+            before.breaker.set_policy(config.breaker);
+        }
+        let rate_limit = self.rate_limit.succeeded(&config.rate_limits, &config.tools);
+        let (trace, breaker) = (TraceLayer::new(config.trace.clone()), before.breaker.clone());
+        let layers = Layers { config, trace, validation, queue, retry, breaker };
+        Self { shared: Arc::new(layers), rate_limit, ..self.clone() }
+    }
+
     /// Which requests may come in at all; by default any path, host and origin.
     #[must_use]
     pub fn edge(mut self, edge: EdgePolicy) -> Self {

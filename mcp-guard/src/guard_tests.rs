@@ -191,3 +191,42 @@ async fn what_is_as_deep_as_can_be_configured_is_read_and_one_level_more_is_refu
         assert_eq!(body["result"].is_object(), expected == 200, "{body}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_succeeds_another_keeps_what_was_spent_under_a_rule_that_is_the_same() {
+    let rule = |name: &str, burst: u32| json!({"name": name, "key": [], "rate": "1/h", "burst": burst});
+    let node = || service_fn(async |request| result(&asked(&request), &json!({})));
+    let before = GuardLayer::new(config(json!({"rate_limits": [rule("same", 2), rule("other", 2)]})));
+    assert_eq!(send(&before.layer(node()), post(&[], &ping())).await.0, 200);
+    // One is left of the rule that is the same; the other begins anew.
+    let after = before.succeeded(config(json!({"rate_limits": [rule("other", 3), rule("same", 2)]})));
+    for expected in [200, 429] {
+        assert_eq!(send(&after.layer(node()), post(&[], &ping())).await.0, expected);
+    }
+    let again = after.succeeded(config(json!({"rate_limits": [rule("other", 3)]})));
+    for expected in [200, 200, 429] {
+        assert_eq!(send(&again.layer(node()), post(&[], &ping())).await.0, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_succeeds_another_knows_the_tools_and_asks_anew_only_if_they_are_checked_otherwise() {
+    static LISTS: AtomicUsize = AtomicUsize::new(0);
+    let node = || {
+        service_fn(async |request| {
+            let call = asked(&request);
+            if call.method.is(Method::TOOLS_LIST) {
+                LISTS.fetch_add(1, Ordering::Relaxed);
+            }
+            result(&call, &json!({"tools": [{"name": "add", "inputSchema": {"type": "object"}}]}))
+        })
+    };
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "add", "arguments": {}}});
+    let mut layer = GuardLayer::new(config(json!({})));
+    let same = json!({"queue": {"concurrency": 7}});
+    for (next, lists) in [(json!({}), 1), (same, 1), (json!({"validation": {"results": "off"}}), 2)] {
+        layer = layer.succeeded(config(next));
+        assert_eq!(send(&layer.layer(node()), post(&[], &body)).await.0, 200);
+        assert_eq!(LISTS.load(Ordering::Relaxed), lists);
+    }
+}

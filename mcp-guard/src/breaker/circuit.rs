@@ -63,6 +63,16 @@ impl Circuit {
         }
     }
 
+    /// Goes on under another policy. Results are counted anew; what is tripped stays so, at most as long as may be now.
+    pub(super) fn set_policy(&mut self, policy: BreakerPolicy, now: Instant) {
+        let Self { state, safe_seen, serial, .. } = *self;
+        let state = match state {
+            State::Tripped { until } => State::Tripped { until: until.min(now + policy.open_max()) },
+            State::Passing | State::Probing { .. } => state,
+        };
+        *self = Self { state, safe_seen, serial, ..Self::new(policy, now) };
+    }
+
     /// Lets a call through, or says how long to wait; `is_safe` says whether it is safe to repeat.
     pub(super) fn admit(&mut self, is_safe: bool, now: Instant) -> Decision {
         if is_safe {

@@ -273,3 +273,27 @@ fn the_written_defaults_are_those_of_the_contract() {
     assert_eq!(serde_json::from_str::<BreakerPolicy>("{}").unwrap(), BreakerPolicy::default());
     assert!(serde_json::from_str::<BreakerPolicy>(r#"{"opne":"30s"}"#).is_err());
 }
+
+#[test]
+fn what_is_tripped_stays_so_under_another_policy_at_most_as_long_as_that_allows() {
+    let now = Instant::now();
+    for (open, left) in [("1h", OPEN), ("1s", Duration::from_secs(10))] {
+        let policy = serde_json::from_value(serde_json::json!({"open": open})).unwrap();
+        let mut circuit = tripped(now);
+        circuit.set_policy(policy, now);
+        assert_eq!(refused(&mut circuit, true, now), left);
+        end(&mut circuit, Verdict::Success, now + left);
+    }
+}
+
+#[test]
+fn results_are_counted_anew_under_another_policy() {
+    let now = Instant::now();
+    let mut circuit = circuit(now);
+    (0..4).for_each(|_| end(&mut circuit, Verdict::Failure, now));
+    circuit.set_policy(BreakerPolicy::default(), now);
+    (0..4).for_each(|_| end(&mut circuit, Verdict::Failure, now));
+    assert_eq!(circuit.phase(), Phase::Passing);
+    end(&mut circuit, Verdict::Failure, now);
+    assert_eq!(circuit.phase(), Phase::Tripped);
+}

@@ -36,6 +36,12 @@ impl BreakerLayer {
         Self { shared: Arc::new(Shared::new(policy, node.into())) }
     }
 
+    /// Goes on under another policy, in all that this layer wraps: what is tripped stays so, at most as long as may be now,
+    /// and results are counted anew.
+    pub fn set_policy(&self, policy: BreakerPolicy) {
+        self.shared.set_policy(policy);
+    }
+
     /// Puts the breakers in front of `next`.
     pub fn wrap<H: Handler>(&self, next: H) -> Breaker<H> {
         Breaker::new(next, Arc::clone(&self.shared))

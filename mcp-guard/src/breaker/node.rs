@@ -61,6 +61,12 @@ impl NodeBreaker {
         Self { node: Circuit::new(policy, now), tools: Tools::new(policy), changes: Vec::new() }
     }
 
+    /// Goes on under another policy: what is tripped stays so, and results are counted anew.
+    pub fn set_policy(&mut self, policy: BreakerPolicy, now: Instant) {
+        self.node.set_policy(policy, now);
+        self.tools.set_policy(policy, now);
+    }
+
     /// Lets the call through, or says who refuses it and for how long.
     ///
     /// # Errors

@@ -89,6 +89,10 @@ impl Shared {
         Self { node, inner: Mutex::new(Inner { breaker, report }) }
     }
 
+    pub(super) fn set_policy(&self, policy: BreakerPolicy) {
+        self.with(|breaker| breaker.set_policy(policy, clock::now()));
+    }
+
     pub(super) fn node(&self) -> &str {
         &self.node
     }

@@ -47,6 +47,12 @@ impl Tools {
         Self { policy, by_name: HashMap::new(), ring: Ring::default(), turn: 0 }
     }
 
+    /// Goes on under another policy.
+    pub(super) fn set_policy(&mut self, policy: BreakerPolicy, now: Instant) {
+        self.policy = policy;
+        self.by_name.values_mut().for_each(|entry| entry.circuit.set_policy(policy, now));
+    }
+
     /// Lets a call of `tool` through, with no ticket if the tool has no breaker, or says how long to wait.
     pub(super) fn admit(
         &mut self,

@@ -119,6 +119,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
         "mcp_guard_certificate_reloads_total",
         "Changed files of TLS: reloaded, or no good, so that the ones before are kept.",
     ),
+    (
+        "mcp_guard_config_reloads_total",
+        "Reloads of the config: applied, unchanged, or rejected, so that the one before counts.",
+    ),
     ("mcp_guard_results_replaced_total", "Results that broke their output schema and were replaced by an error."),
 ];
 
@@ -135,6 +139,7 @@ pub const GAUGES: &[(&str, &str)] = &[
     ),
     ("mcp_guard_sessions", "Sessions that the guard keeps itself."),
     ("mcp_guard_upstream_healthy", "1 if the node is well, else 0."),
+    ("mcp_guard_config_rejected", "1 while the config that was read last does not count, because it cannot, else 0."),
     (
         "mcp_guard_certificate_expiry_timestamp_seconds",
         "When a certificate of the guard's own ends, by the section that names it; seconds since 1970.",

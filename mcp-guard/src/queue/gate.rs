@@ -43,8 +43,17 @@ impl Drop for State {
 
 impl Gate {
     pub(super) fn new(policy: QueuePolicy, tools: &[ToolPolicy]) -> Self {
+        Self::around(NodeQueue::new(policy, tools))
+    }
+
+    /// A way into an empty queue that begins with the limit that this one has come to.
+    pub(super) fn succeeded(&self, policy: QueuePolicy, tools: &[ToolPolicy]) -> Self {
+        let limit = self.state.with(|state| state.queue.levels().limit);
+        Self::around(NodeQueue::succeeding(policy, tools, limit))
+    }
+
+    fn around(queue: NodeQueue<Wake>) -> Self {
         let meters = Arc::default();
-        let queue = NodeQueue::new(policy, tools);
         let state = State { queue, reported: Levels::default(), meters: Arc::clone(&meters) };
         Self { state: Shared::new(state), meters }
     }

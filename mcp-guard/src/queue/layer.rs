@@ -39,6 +39,13 @@ impl QueueLayer {
         Self { gate: Gate::new(policy, tools) }
     }
 
+    /// The layer for another `policy` and other `tools` that succeeds this one: an empty queue, whose limit begins where this
+    /// one's is. Calls that this layer let in or keeps waiting go on in its own, and do not count in the new one.
+    #[must_use]
+    pub fn succeeded(&self, policy: QueuePolicy, tools: &[ToolPolicy]) -> Self {
+        Self { gate: self.gate.succeeded(policy, tools) }
+    }
+
     /// Puts the queue in front of `next`.
     pub fn wrap<H: Handler>(&self, next: H) -> Queue<H> {
         Queue::new(next, self.gate.clone())

@@ -90,6 +90,12 @@ impl Limit {
         Self { least, most, current: least, starting: true, relearn: false, adaptive }
     }
 
+    /// The limit that `policy` asks for, starting as near as may be to what was learned `before`.
+    pub(super) fn succeeding(policy: &QueuePolicy, before: u32) -> Self {
+        let limit = Self::new(policy);
+        Self { current: f64::from(before).clamp(limit.least, limit.most), ..limit }
+    }
+
     /// How many calls may be in flight now.
     pub(super) fn get(&self) -> u32 {
         whole(self.current)

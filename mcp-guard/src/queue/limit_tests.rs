@@ -151,3 +151,13 @@ fn only_what_the_node_did_in_full_or_could_not_do_counts() {
     assert_eq!(Ending::of(Outcome::HttpError(500), MS), Ending::Unknown);
     assert_eq!(Ending::of(Outcome::Cancelled, MS), Ending::Unknown);
 }
+
+#[test]
+fn a_limit_begins_where_the_one_before_it_was_if_that_is_allowed() {
+    let count = |number| NonZeroU32::new(number).unwrap();
+    let adaptive = QueuePolicy::adaptive(count(10), count(50)).unwrap();
+    for (before, now) in [(30, 30), (5, 10), (200, 50)] {
+        assert_eq!(Limit::succeeding(&adaptive, before).get(), now);
+    }
+    assert_eq!(Limit::succeeding(&QueuePolicy::fixed(count(7)).unwrap(), 30).get(), 7);
+}

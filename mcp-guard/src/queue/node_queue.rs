@@ -104,8 +104,19 @@ pub struct Levels {
 impl<W> NodeQueue<W> {
     /// An empty queue.
     pub fn new(policy: QueuePolicy, tools: &[ToolPolicy]) -> Self {
+        let limit = Limit::new(&policy);
+        Self::with_limit(policy, tools, limit)
+    }
+
+    /// An empty queue that begins with the limit that another had come to, as far as `policy` allows it.
+    pub fn succeeding(policy: QueuePolicy, tools: &[ToolPolicy], before: u32) -> Self {
+        let limit = Limit::succeeding(&policy, before);
+        Self::with_limit(policy, tools, limit)
+    }
+
+    fn with_limit(policy: QueuePolicy, tools: &[ToolPolicy], limit: Limit) -> Self {
         Self {
-            limit: Limit::new(&policy),
+            limit,
             policy,
             in_flight: 0,
             caps: ToolCaps::new(tools),

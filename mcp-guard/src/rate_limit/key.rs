@@ -13,7 +13,7 @@ use crate::call::Call;
 pub(super) struct Key(pub(super) u64);
 
 /// Makes keys with a secret of its own, so that nobody can search for parts that collide.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct KeyHasher(RandomState);
 
 /// What is known of a caller when a rule is asked.

@@ -82,6 +82,19 @@ impl RateLimitLayer {
         }
     }
 
+    /// The layer for other `limits` and `tools` that succeeds this one: what was spent under rules that are the same in all
+    /// stays spent. Services that this layer wraps go on under its own.
+    #[must_use]
+    pub fn succeeded(&self, limits: &RateLimits, tools: &[ToolPolicy]) -> Self {
+        Self {
+            limiter: Arc::new(self.limiter.succeeded(limits)),
+            counters: Arc::new(Counters::new(limits)),
+            headers: self.headers.as_ref().map(|_| Arc::new(Headers::new(limits))),
+            tools: tools.into(),
+            ..self.clone()
+        }
+    }
+
     /// Lets calls of tools cost what the first of `tools` that means them says; without it, each costs 1.
     #[must_use]
     pub fn with_costs(mut self, tools: &[ToolPolicy]) -> Self {

@@ -41,7 +41,8 @@ pub struct RateLimiter {
 #[derive(Debug)]
 struct Rule {
     policy: RateLimitPolicy,
-    allowances: Allowances,
+    /// Shared with the limiter that this one succeeds, where that had the same rule.
+    allowances: Arc<Allowances>,
 }
 
 impl RateLimiter {
@@ -49,11 +50,24 @@ impl RateLimiter {
     pub fn new(limits: &RateLimits, start: Instant) -> Self {
         let evictions = Arc::new(AtomicU64::new(0));
         let rule = |policy: &RateLimitPolicy| Rule {
-            allowances: Allowances::new(policy, Arc::clone(&evictions)),
+            allowances: Arc::new(Allowances::new(policy, Arc::clone(&evictions))),
             policy: policy.clone(),
         };
         let rules = limits.as_slice().iter().map(rule).collect();
         Self { rules, hasher: KeyHasher::default(), start, evictions }
+    }
+
+    /// The limiter for `limits` that succeeds this one: what callers have spent under a rule stays spent if the rule is the
+    /// same in all. Under a rule that is new or another than it was, everybody has a whole allowance.
+    pub(super) fn succeeded(&self, limits: &RateLimits) -> Self {
+        let mut next = Self::new(limits, self.start);
+        next.hasher = self.hasher.clone();
+        for rule in &mut next.rules {
+            if let Some(same) = self.rules.iter().find(|before| before.policy == rule.policy) {
+                rule.allowances = Arc::clone(&same.allowances);
+            }
+        }
+        next
     }
 
     /// Asks the rules that look at the client's address alone, each for one call.

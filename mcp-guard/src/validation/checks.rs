@@ -44,6 +44,12 @@ impl Shared {
         }
     }
 
+    /// What checks by another policy, and has the tools listed by it before they are needed next.
+    pub(super) fn succeeded(&self, policy: ValidationPolicy) -> Self {
+        self.catalog.forget();
+        Self { catalog: self.catalog.clone(), ..Self::new(policy) }
+    }
+
     pub(super) fn policy(&self) -> &ValidationPolicy {
         &self.policy
     }

@@ -38,6 +38,13 @@ impl ValidationLayer {
         Self { shared: Arc::new(Shared::new(policy)) }
     }
 
+    /// The layer for another `policy` that succeeds this one, with the same catalogue of tools, which are listed anew when they
+    /// are needed next.
+    #[must_use]
+    pub fn succeeded(&self, policy: ValidationPolicy) -> Self {
+        Self { shared: Arc::new(self.shared.succeeded(policy)) }
+    }
+
     /// What is learned of the tools, for those who need their hints or have to say that the node changed.
     pub fn catalog(&self) -> CatalogHandle {
         self.shared.catalog().clone()
