@@ -21,6 +21,7 @@ use crate::drain::Drain;
 use crate::health::Healths;
 use crate::memory::Memory;
 use crate::metrics_page::Page;
+use crate::reload::{Outcome, Reload};
 
 /// What the endpoints tell about.
 #[derive(Clone)]
@@ -33,8 +34,8 @@ pub struct Admin {
     pub memory: Arc<Memory>,
     /// Renders the metrics page.
     pub metrics: Page,
-    /// The effective config, secrets redacted.
-    pub config: Arc<Value>,
+    /// The config, and how it becomes another.
+    pub reload: Reload,
 }
 
 impl fmt::Debug for Admin {
@@ -72,6 +73,7 @@ fn actions() -> Router<Admin> {
     for path in ["/drain", "/admin/drain", "/mcp/shutdown"] {
         actions = actions.route(path, post(drain));
     }
+    actions = actions.route("/reload", post(reload));
     let quota = GovernorConfigBuilder::default()
         .key_extractor(GlobalKeyExtractor)
         .period(ACTION_INTERVAL)
@@ -119,7 +121,7 @@ async fn metrics_page(State(admin): State<Admin>) -> Response {
 }
 
 async fn config(State(admin): State<Admin>) -> Json<Value> {
-    Json(Value::clone(&admin.config))
+    Json(admin.reload.config().effective())
 }
 
 async fn status(State(admin): State<Admin>) -> Json<Value> {
@@ -128,6 +130,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "draining": admin.drain.is_leaving(),
         "connections": admin.drain.connections(),
+        "config": admin.reload.status(),
         "upstream": {"healthy": upstream.healthy, "why": upstream.why},
     }))
 }
@@ -136,4 +139,19 @@ async fn drain(State(admin): State<Admin>) -> Response {
     admin.drain.begin();
     (StatusCode::ACCEPTED, Json(json!({"status": "draining", "connections": admin.drain.connections()})))
         .into_response()
+}
+
+async fn reload(State(admin): State<Admin>) -> Response {
+    // It reads a file.
+    let outcome = tokio::task::spawn_blocking(move || admin.reload.now()).await;
+    let (status, answer) = match outcome {
+        Ok(Outcome::Applied(changed)) => (StatusCode::OK, json!({"status": "applied", "changed": changed})),
+        Ok(Outcome::Unchanged) => (StatusCode::OK, json!({"status": "unchanged"})),
+        Ok(Outcome::Rejected(problems)) => {
+            let problems: Vec<_> = problems.lines().collect();
+            (StatusCode::UNPROCESSABLE_ENTITY, json!({"status": "rejected", "problems": problems}))
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, json!({"status": "failed", "problems": [error.to_string()]})),
+    };
+    (status, Json(answer)).into_response()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mcp_guard::rate_limit::network;
@@ -17,8 +18,8 @@ pub struct Connections {
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
     turned_away: Arc<Semaphore>,
     drain: Drain,
-    max: usize,
-    per_client_max: usize,
+    max: Arc<AtomicUsize>,
+    per_client_max: Arc<AtomicUsize>,
 }
 
 /// What becomes of a connection.
@@ -41,7 +42,14 @@ impl Connections {
     /// IPv6 network. The table of clients is bounded by `max` too.
     pub fn new(drain: Drain, max: usize, per_client_max: usize) -> Self {
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
+        let [max, per_client_max] = [max, per_client_max].map(|max| Arc::new(AtomicUsize::new(max)));
         Self { counts: Arc::default(), turned_away, drain, max, per_client_max }
+    }
+
+    /// Other caps for those that come. Nobody who is there has to go.
+    pub fn set_caps(&self, max: usize, per_client_max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+        self.per_client_max.store(per_client_max, Ordering::Relaxed);
     }
 
     /// Whether and when these connections end.
@@ -72,7 +80,7 @@ impl Connections {
     fn count(&self, client: IpAddr) -> bool {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(client).or_default();
-        let has_place = *count < self.per_client_max;
+        let has_place = *count < self.per_client_max.load(Ordering::Relaxed);
         *count += usize::from(has_place);
         has_place
     }
@@ -86,7 +94,7 @@ impl Connections {
     }
 
     fn admit(&self, client: Option<IpAddr>) -> Option<Admission> {
-        let ticket = self.drain.connection_below(self.max)?;
+        let ticket = self.drain.connection_below(self.max.load(Ordering::Relaxed))?;
         let client = client.map(network);
         if client.is_some_and(|client| !self.count(client)) {
             return None;

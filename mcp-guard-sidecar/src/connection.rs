@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use mcp_guard::middleware::{Handler, McpService, Subject, clock};
+use mcp_guard::middleware::{Handler, Subject, clock};
 use mcp_guard::refusal::Reason;
 use metrics::counter;
 use pingora::apps::ServerApp;
@@ -22,8 +22,8 @@ use crate::clients::{self, Doors};
 use crate::http1::{HEAD_BYTES_MAX, server};
 use crate::memory::Memory;
 use crate::proxy_protocol;
-use crate::resume::Resumption;
 use crate::served::{Connection, Served};
+use crate::setup::Current;
 use crate::tls::{MaybeTls, ServerTls};
 use crate::wire::{ClientStream, Protocol, Wire};
 
@@ -31,34 +31,19 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves connections with `service`.
 pub struct GuardApp<H> {
-    service: McpService<H>,
+    setup: Current<H>,
     builder: auto::Builder<TokioExecutor>,
     connections: Connections,
-    silence: Silence,
     memory: Arc<Memory>,
     tls: Option<ServerTls>,
-    doors: Option<Arc<Doors>>,
-    resumption: Option<Arc<Resumption>>,
     is_proxied: bool,
     beats: Once,
 }
 
 impl<H> GuardApp<H> {
-    /// Serves as many as `connections` lets in, each until it is silent for longer than `silence` says, and no new calls
-    /// while `memory` sheds.
-    pub fn new(service: McpService<H>, connections: Connections, silence: Silence, memory: Arc<Memory>) -> Self {
-        Self {
-            service,
-            builder: builder(),
-            connections,
-            silence,
-            memory,
-            tls: None,
-            doors: None,
-            resumption: None,
-            is_proxied: false,
-            beats: Once::new(),
-        }
+    /// Serves as many as `connections` lets in, with what `setup` is then, and no new calls while `memory` sheds.
+    pub fn new(setup: Current<H>, connections: Connections, memory: Arc<Memory>) -> Self {
+        Self { setup, builder: builder(), connections, memory, tls: None, is_proxied: false, beats: Once::new() }
     }
 
     /// Speaks TLS, where there is some.
@@ -68,24 +53,10 @@ impl<H> GuardApp<H> {
         self
     }
 
-    /// Lets clients resume streams.
-    #[must_use]
-    pub fn resumption(mut self, resumption: Arc<Resumption>) -> Self {
-        self.resumption = Some(resumption);
-        self
-    }
-
     /// Has each connection begin with a header of the PROXY protocol, or none.
     #[must_use]
     pub fn proxied(mut self, is_proxied: bool) -> Self {
         self.is_proxied = is_proxied;
-        self
-    }
-
-    /// Serves other transports too, where there are some.
-    #[must_use]
-    pub fn doors(mut self, doors: Option<Arc<Doors>>) -> Self {
-        self.doors = doors;
         self
     }
 }
@@ -168,7 +139,7 @@ impl<H: Handler> GuardApp<H> {
     async fn take_in(self: &Arc<Self>, stream: Stream, client: IpAddr, place: Place) {
         match place {
             // Whoever speaks no HTTP cannot be told why.
-            Place::TurnedAway(..) if self.doors.as_ref().is_some_and(|doors| doors.is_lines) => {}
+            Place::TurnedAway(..) if self.setup.load().doors.as_ref().is_some_and(|doors| doors.is_lines) => {}
             // In a task of its own: the one that pingora accepted it in keeps 9 KB for as long as it lasts.
             Place::Served(admission) => drop(tokio::spawn(Arc::clone(self).serve(stream, client, admission))),
             Place::TurnedAway(reason, _permit) => {
@@ -181,8 +152,9 @@ impl<H: Handler> GuardApp<H> {
 
     /// Reads for whom a load balancer speaks, and serves that client.
     async fn serve_proxied(self: Arc<Self>, mut stream: Stream, peer: IpAddr, unnamed: Admission) {
+        let silence = self.setup.load().silence;
         let source = tokio::select! {
-            source = timeout(self.silence.first, proxy_protocol::read(&mut stream)) => source,
+            source = timeout(silence.first, proxy_protocol::read(&mut stream)) => source,
             () = self.connections.drain().turns_away() => return,
         };
         match source {
@@ -209,25 +181,35 @@ impl<H: Handler> GuardApp<H> {
     /// Serves a connection to its end.
     async fn served_out(&self, stream: Stream, client: IpAddr) -> Result<(), BoxError> {
         let accepted = clock::now();
-        if let Some(doors) = self.doors.as_ref().filter(|doors| doors.is_lines) {
+        let (silence, lines) = {
+            let setup = self.setup.load();
+            (setup.silence, setup.doors.as_ref().filter(|doors| doors.is_lines).cloned())
+        };
+        if let Some(doors) = lines {
             // Boxed, so that connections of HTTP have no room for it.
-            return Box::pin(self.serve_lines(stream, client, doors)).await;
+            return Box::pin(self.serve_lines(stream, client, &doors, silence)).await;
         }
         let (wire, protocol, subject) = tokio::select! {
             // What has come before a drain is served, so it is looked at first.
             biased;
             begun = self.begins(stream) => begun?,
-            () = tokio::time::sleep(self.silence.first) => return Ok(()),
+            () = tokio::time::sleep(silence.first) => return Ok(()),
             () = self.connections.drain().turns_away() => return Ok(()),
         };
-        self.speak(protocol, wire, accepted, self.served(client, subject, None)).await
+        self.speak(protocol, wire, (accepted, silence), self.served(client, subject, None)).await
     }
 
     /// Serves a client that speaks lines to its end.
-    async fn serve_lines(&self, stream: Stream, client: IpAddr, doors: &Doors) -> Result<(), BoxError> {
-        let (stream, subject) = timeout(self.silence.first, self.secured(stream)).await??;
+    async fn serve_lines(
+        &self,
+        stream: Stream,
+        client: IpAddr,
+        doors: &Doors,
+        silence: Silence,
+    ) -> Result<(), BoxError> {
+        let (stream, subject) = timeout(silence.first, self.secured(stream)).await??;
         let served = self.served(client, subject, None);
-        clients::serve_lines(stream, doors, served, self.silence).await;
+        clients::serve_lines(stream, doors, served, silence).await;
         Ok(())
     }
 
@@ -253,7 +235,7 @@ impl<H: Handler> GuardApp<H> {
         &self,
         protocol: Option<Protocol>,
         wire: Wire,
-        accepted: Instant,
+        (accepted, silence): (Instant, Silence),
         served: Served<H>,
     ) -> Result<(), BoxError> {
         let (drain, is_turned_away) = (self.connections.drain().clone(), served.connection.turned_away.is_some());
@@ -267,9 +249,10 @@ impl<H: Handler> GuardApp<H> {
                     }
                     drain.turns_away().await;
                 };
-                let connection = server::Connection::new(stream, unread, self.silence, accepted, ends);
+                let connection = server::Connection::new(stream, unread, silence, accepted, ends);
                 let upgraded = Box::pin(connection.serve(|request| served.answer(request))).await?;
-                if let (Some(mut upgraded), Some(doors)) = (upgraded, &self.doors)
+                let Some(mut upgraded) = upgraded else { return Ok(()) };
+                if let Some(doors) = &self.setup.load_full().doors
                     && let Some(handshake) = upgraded.extensions.remove()
                 {
                     let server::Upgraded { io, unread, .. } = upgraded;
@@ -286,26 +269,25 @@ impl<H: Handler> GuardApp<H> {
                 };
                 let service = activity.track(served);
                 let connection = self.builder.clone().http2_only().serve_connection(wire, service).into_owned();
-                Box::pin(activity::serve(connection, activity, self.silence, ends)).await
+                Box::pin(activity::serve(connection, activity, silence, ends)).await
             }
             None => Ok(()),
         }
     }
 
     async fn turn_away(&self, stream: Stream, client: IpAddr, reason: Reason) {
-        let accepted = clock::now();
+        let (accepted, silence) = (clock::now(), self.setup.load().silence);
         if let Ok((wire, protocol, subject)) = self.begins(stream).await {
             // Whether it was told so is nobody's concern.
-            let _ = self.speak(protocol, wire, accepted, self.served(client, subject, Some(reason))).await;
+            let _ = self.speak(protocol, wire, (accepted, silence), self.served(client, subject, Some(reason))).await;
         }
     }
 
     fn served(&self, client: IpAddr, subject: Option<Arc<str>>, turned_away: Option<Reason>) -> Served<H> {
         let (drain, memory) = (self.connections.drain().clone(), Arc::clone(&self.memory));
         let subject = subject.map(Subject);
-        let (doors, resumption) = (self.doors.clone(), self.resumption.clone());
-        let connection = Arc::new(Connection { client, subject, drain, memory, doors, resumption, turned_away });
-        Served { service: self.service.clone(), connection }
+        let connection = Arc::new(Connection { client, subject, drain, memory, is_bare: false, turned_away });
+        Served { setup: Arc::clone(&self.setup), connection }
     }
 }
 

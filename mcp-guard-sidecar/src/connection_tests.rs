@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::stream::Pending;
 use http::Response;
@@ -17,6 +18,7 @@ use tower::Layer;
 
 use super::*;
 use crate::drain::Drain;
+use crate::setup::Setup;
 
 struct Same;
 
@@ -47,7 +49,8 @@ const SILENCE: Silence = Silence { first: Duration::from_secs(10), between: Dura
 fn app(upstream: impl Upstream) -> Arc<GuardApp<impl Handler>> {
     let service = GuardLayer::new(GuardConfig::default()).layer(upstream);
     let connections = Connections::new(Drain::new(Duration::ZERO), 10, 10);
-    Arc::new(GuardApp::new(service, connections, SILENCE, Arc::new(Memory::new(u64::MAX))))
+    let setup = Arc::new(ArcSwap::from_pointee(Setup::new(service, SILENCE)));
+    Arc::new(GuardApp::new(setup, connections, Arc::new(Memory::new(u64::MAX))))
 }
 
 async fn pair() -> (TcpStream, Stream) {

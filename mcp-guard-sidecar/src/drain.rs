@@ -1,7 +1,7 @@
 //! The end: readiness off, a lame-duck time if there is one, calls finish, streams end, connections close (invariant I12).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -28,7 +28,7 @@ struct Shared {
     is_leaving: AtomicBool,
     is_draining: AtomicBool,
     connections: watch::Sender<usize>,
-    lame_duck: Duration,
+    lame_duck: Mutex<Duration>,
 }
 
 impl Default for Drain {
@@ -46,20 +46,29 @@ impl Drain {
             is_leaving: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
             connections: watch::Sender::new(0),
-            lame_duck,
+            lame_duck: Mutex::new(lame_duck),
         }))
+    }
+
+    /// Another lame-duck time, if the guard has not begun to leave yet.
+    pub fn set_lame_duck(&self, lame_duck: Duration) {
+        *self.0.lame_duck.lock().unwrap_or_else(PoisonError::into_inner) = lame_duck;
+    }
+
+    fn lame_duck(&self) -> Duration {
+        *self.0.lame_duck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to leave; without a lame-duck time, to drain at once. There is no way back.
     pub fn begin(&self) {
-        self.advance(if self.0.lame_duck.is_zero() { Phase::Draining } else { Phase::Leaving });
+        self.advance(if self.lame_duck().is_zero() { Phase::Draining } else { Phase::Leaving });
     }
 
     /// Waits until the guard begins to leave, and then as long as it still serves everybody. After that it drains.
     pub async fn served_out(&self) {
         self.reached(Phase::Leaving).await;
         if !self.is_draining() {
-            tokio::time::sleep(self.0.lame_duck).await;
+            tokio::time::sleep(self.lame_duck()).await;
             self.advance(Phase::Draining);
         }
     }

@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{ListenAddress, Shutdown};
 use crate::drain::Drain;
+use crate::reload::Reload;
 
 /// One service with one thread, and so one runtime, for each core.
 pub fn cores() -> usize {
@@ -144,20 +145,20 @@ pub type Finish = Box<dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Se
 /// What happens between SIGTERM and the exit.
 pub struct Ending {
     drain: Drain,
-    limits: Shutdown,
+    reload: Reload,
     finish: Finish,
 }
 
 impl Ending {
-    /// Drains as long as `limits` allow, then runs `finish`.
-    pub fn new(drain: Drain, limits: Shutdown, finish: Finish) -> Self {
-        Self { drain, limits, finish }
+    /// Drains as long as the config that counts then allows, and runs `finish`.
+    pub fn new(drain: Drain, reload: Reload, finish: Finish) -> Self {
+        Self { drain, reload, finish }
     }
 
-    async fn drained(&self) {
+    async fn drained(&self, limits: &Shutdown) {
         self.drain.begin();
         self.drain.served_out().await;
-        let finished = self.drain.finished(self.limits.drain.0).await;
+        let finished = self.drain.finished(limits.drain.0).await;
         tracing::info!(finished, connections = self.drain.connections(), "drained");
     }
 }
@@ -173,12 +174,14 @@ impl ShutdownSignalWatch for Ending {
     /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains. A second signal cuts the drain short, not what follows it.
     async fn recv(&self) -> ShutdownSignal {
         wait(&self.drain).await;
-        tracing::info!(lame_duck = %self.limits.lame_duck, limit = %self.limits.drain, "draining");
+        let config = self.reload.config();
+        let limits = config.shutdown();
+        tracing::info!(lame_duck = %limits.lame_duck, limit = %limits.drain, "draining");
         tokio::select! {
-            () = self.drained() => {}
+            () = self.drained(limits) => {}
             () = signalled() => tracing::warn!("second signal: not waiting any longer"),
         }
-        let grace: Duration = self.limits.grace.0;
+        let grace: Duration = limits.grace.0;
         if tokio::time::timeout(grace, (self.finish)()).await.is_err() {
             tracing::warn!(?grace, "children did not end in time");
         }

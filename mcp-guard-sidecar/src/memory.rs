@@ -1,11 +1,11 @@
 //! How much memory the process has, and whether that is too much to take new work.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Whether new work is shed, decided by each sample of the memory in use.
 #[derive(Debug)]
 pub struct Memory {
-    bytes_max: u64,
+    bytes_max: AtomicU64,
     sheds: AtomicBool,
 }
 
@@ -16,15 +16,21 @@ const RELEASE_PERCENT: u64 = 95;
 impl Memory {
     /// Sheds above `bytes_max`.
     pub fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, sheds: AtomicBool::new(false) }
+        Self { bytes_max: AtomicU64::new(bytes_max), sheds: AtomicBool::new(false) }
+    }
+
+    /// Another limit, from the next sample on.
+    pub fn set_limit(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
     /// Takes note of what is in use.
     pub fn sampled(&self, bytes: u64) {
-        let bound = if self.sheds() { self.bytes_max / 100 * RELEASE_PERCENT } else { self.bytes_max };
+        let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+        let bound = if self.sheds() { bytes_max / 100 * RELEASE_PERCENT } else { bytes_max };
         let sheds = bytes > bound;
         if sheds != self.sheds() {
-            tracing::warn!(bytes, bytes_max = self.bytes_max, sheds, "memory");
+            tracing::warn!(bytes, bytes_max, sheds, "memory");
             self.sheds.store(sheds, Ordering::Relaxed);
         }
     }

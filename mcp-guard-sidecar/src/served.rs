@@ -14,27 +14,28 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use mcp_guard::call::Method as McpMethod;
-use mcp_guard::middleware::{self, GuardBody, Handler, McpService, Subject};
+use mcp_guard::middleware::{self, GuardBody, Handler, Subject};
 use mcp_guard::refusal::{Reason, Refusal};
 use metrics::counter;
 
-use crate::clients::{self, Doors, Events};
+use crate::clients::{self, Events};
 use crate::drain::Drain;
 use crate::memory::Memory;
 use crate::refused;
-use crate::resume::{Entry, Reader, Resuming, Resumption};
+use crate::resume::{Entry, Reader, Resuming};
+use crate::setup::Current;
 use crate::sign_of_life::SignOfLife;
 
 /// Serves the requests of one connection with `service`.
 pub(crate) struct Served<H> {
-    pub(crate) service: McpService<H>,
+    pub(crate) setup: Current<H>,
     /// Shared by the requests of this connection alone, so that counting who holds it stays on one core.
     pub(crate) connection: Arc<Connection>,
 }
 
 impl<H> Clone for Served<H> {
     fn clone(&self) -> Self {
-        Self { service: self.service.clone(), connection: Arc::clone(&self.connection) }
+        Self { setup: Arc::clone(&self.setup), connection: Arc::clone(&self.connection) }
     }
 }
 
@@ -45,10 +46,8 @@ pub(crate) struct Connection {
     pub(crate) subject: Option<Subject>,
     pub(crate) drain: Drain,
     pub(crate) memory: Arc<Memory>,
-    /// What is served beside Streamable HTTP.
-    pub(crate) doors: Option<Arc<Doors>>,
-    /// How streams can be resumed.
-    pub(crate) resumption: Option<Arc<Resumption>>,
+    /// It has come by a door: its requests find no others, and nothing to resume.
+    pub(crate) is_bare: bool,
     /// Why the whole connection is turned away. It was counted when it was accepted.
     pub(crate) turned_away: Option<Reason>,
 }
@@ -72,11 +71,10 @@ impl<H: Handler> Served<H> {
             subject: subject.clone(),
             drain: drain.clone(),
             memory: Arc::clone(memory),
-            doors: None,
-            resumption: None,
+            is_bare: true,
             turned_away: *turned_away,
         };
-        Self { service: self.service.clone(), connection: Arc::new(connection) }
+        Self { setup: Arc::clone(&self.setup), connection: Arc::new(connection) }
     }
 
     /// Answers a request, however it came.
@@ -90,13 +88,15 @@ impl<H: Handler> Served<H> {
         if let Some(reason) = self.connection.refuses(request.method()) {
             return ServedFuture::Refused(Some(refused(reason, request.version())));
         }
-        if let Some(doors) = &self.connection.doors {
+        let setup = self.setup.load();
+        let is_bare = self.connection.is_bare;
+        if let Some(doors) = setup.doors.as_ref().filter(|_| !is_bare) {
             match clients::enter(doors, self, request) {
                 Ok(entered) => return ServedFuture::Entered(entered),
                 Err(back) => request = back,
             }
         }
-        let resumable = match &self.connection.resumption {
+        let resumable = match setup.resumption.as_ref().filter(|_| !is_bare) {
             None => None,
             Some(resumption) => match resumption.enter(&mut request, self.connection.subject.as_ref()) {
                 Entry::Answered(answer) => return ServedFuture::Refused(Some(answer)),
@@ -110,7 +110,7 @@ impl<H: Handler> Served<H> {
             request.extensions_mut().insert(subject.clone());
         }
         ServedFuture::Asked {
-            future: Some(self.service.serve(request, Some(self.connection.client))),
+            future: Some(setup.service.serve(request, Some(self.connection.client))),
             connection,
             version,
             stays_open,

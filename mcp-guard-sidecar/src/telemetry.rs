@@ -1,6 +1,7 @@
 //! Logs to stderr and traces over OTLP, put together from the `telemetry:` section of the config file.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::{KeyValue, global};
@@ -10,8 +11,9 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::util::TryInitError;
+use tracing_subscriber::filter::{FromEnvError, LevelFilter};
+use tracing_subscriber::reload::Handle;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogConfig, LogFormat, LogLevel, TelemetryConfig};
 
@@ -24,7 +26,7 @@ pub const FLUSH_MAX: Duration = Duration::from_secs(3);
 pub enum TelemetryError {
     /// `RUST_LOG` is no filter.
     #[error("RUST_LOG: {0}")]
-    Filter(#[from] tracing_subscriber::filter::FromEnvError),
+    Filter(#[from] FromEnvError),
     /// Something else in this process already writes the log.
     #[error("the log is already set up: {0}")]
     Logs(#[from] TryInitError),
@@ -45,48 +47,94 @@ pub enum TelemetryError {
 ///
 /// [`TelemetryError`]; a collector that cannot be reached is none, it is logged when spans are lost.
 pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> {
-    init_logs(&config.logs)?;
+    let level = init_logs(&config.logs)?;
     let exporter = config.traces.otlp().map(|otlp| Exporter::start(&otlp.uri().to_string(), config.traces.sample()));
     let exporter = exporter.transpose()?;
     if let Some(exporter) = &exporter {
         global::set_tracer_provider(exporter.provider.clone());
     }
-    Ok(TelemetryGuard { _exporter: exporter })
+    Ok(TelemetryGuard { level, _exporter: exporter })
 }
 
-fn level(level: LogLevel) -> LevelFilter {
-    match level {
+/// Which lines are written, by the config or else by `RUST_LOG`.
+fn filter(level: LogLevel) -> Result<EnvFilter, FromEnvError> {
+    let default = match level {
         LogLevel::Off => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
-    }
-}
-
-fn init_logs(config: &LogConfig) -> Result<(), TelemetryError> {
-    use tracing_subscriber::util::SubscriberInitExt;
-    let mut filter = EnvFilter::builder().with_default_directive(level(config.level).into()).from_env()?;
+    };
+    let mut filter = EnvFilter::builder().with_default_directive(default.into()).from_env()?;
     // What the host says of its own start concerns nobody who did not ask for it.
-    if std::env::var_os("RUST_LOG").is_none() && config.level == LogLevel::Info {
+    if std::env::var_os("RUST_LOG").is_none() && level == LogLevel::Info {
         for quiet in ["pingora_core=warn", "pingora_runtime=warn"].into_iter().filter_map(|text| text.parse().ok()) {
             filter = filter.add_directive(quiet);
         }
     }
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    Ok(filter)
+}
+
+fn init_logs(config: &LogConfig) -> Result<Level, TelemetryError> {
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter(config.level)?).with_writer(std::io::stderr);
     match config.format {
-        LogFormat::Json => subscriber.json().flatten_event(true).finish().try_init()?,
-        LogFormat::Text => subscriber.with_ansi(false).finish().try_init()?,
+        LogFormat::Json => {
+            let subscriber = subscriber.json().flatten_event(true).with_filter_reloading();
+            let level = Level::of(subscriber.reload_handle());
+            subscriber.finish().try_init()?;
+            Ok(level)
+        }
+        LogFormat::Text => {
+            let subscriber = subscriber.with_ansi(false).with_filter_reloading();
+            let level = Level::of(subscriber.reload_handle());
+            subscriber.finish().try_init()?;
+            Ok(level)
+        }
     }
-    Ok(())
+}
+
+/// Which lines are written, which may change. Clones are the same.
+#[derive(Clone)]
+pub struct Level(Arc<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl Level {
+    fn of<S: 'static>(handle: Handle<EnvFilter, S>) -> Self {
+        Self(Arc::new(move |filter| {
+            if let Err(error) = handle.reload(filter) {
+                tracing::warn!(%error, "log level");
+            }
+        }))
+    }
+
+    /// From now on lines of `level` are written, if `RUST_LOG` does not say otherwise.
+    pub fn set(&self, level: LogLevel) {
+        match filter(level) {
+            Ok(filter) => (self.0)(filter),
+            Err(error) => tracing::warn!(%error, "RUST_LOG"),
+        }
+    }
+}
+
+impl fmt::Debug for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Level").finish_non_exhaustive()
+    }
 }
 
 /// Keeps telemetry going. When it is dropped, the last spans are sent, within [`FLUSH_MAX`].
 #[derive(Debug)]
 #[must_use = "spans are sent while this lives"]
 pub struct TelemetryGuard {
+    level: Level,
     _exporter: Option<Exporter>,
+}
+
+impl TelemetryGuard {
+    /// Which lines are written.
+    pub fn level(&self) -> Level {
+        self.level.clone()
+    }
 }
 
 /// The exporter with a thread of its own.

@@ -20,8 +20,10 @@ pub struct Guard {
     pub listen: SocketAddr,
     /// Where operators are served.
     pub admin: SocketAddr,
-    _config: Option<tempfile::TempDir>,
+    config: Option<tempfile::TempDir>,
 }
+
+const CONFIG: &str = "guard.yaml";
 
 impl Guard {
     /// Runs the binary `program` with `args` on free ports and waits until it listens.
@@ -53,7 +55,7 @@ impl Guard {
 
     fn configured(program: &str, yaml: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the config");
-        let path: PathBuf = folder.path().join("guard.yaml");
+        let path: PathBuf = folder.path().join(CONFIG);
         std::fs::write(&path, yaml).expect("the config is written");
         Self::start(program, "run", &["-c", path.to_str().expect("a plain path")], Some(folder))
     }
@@ -91,7 +93,7 @@ impl Guard {
                 eprintln!("{line}");
             }
         });
-        Self { process, listen, admin, _config: config }
+        Self { process, listen, admin, config }
     }
 
     fn ready(self) -> Self {
@@ -107,6 +109,29 @@ impl Guard {
     /// The URL of the MCP endpoint.
     pub fn url(&self) -> String {
         format!("http://{}/mcp", self.listen)
+    }
+
+    /// Puts another config into its file, never half there.
+    ///
+    /// # Panics
+    ///
+    /// If it was started without one.
+    pub fn reconfigure(&self, yaml: &str) {
+        let folder = self.config.as_ref().expect("a config file").path();
+        let aside = folder.join("guard.new");
+        std::fs::write(&aside, yaml).expect("it is written");
+        std::fs::rename(aside, folder.join(CONFIG)).expect("it is replaced");
+    }
+
+    /// Asks an admin endpoint to do something.
+    ///
+    /// # Panics
+    ///
+    /// If it does not answer.
+    pub fn order(&self, path: &str) -> Reply {
+        let request =
+            format!("POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", self.admin);
+        client::raw(self.admin, request.as_bytes()).expect("an answer")
     }
 
     /// Asks an admin endpoint.

@@ -7,6 +7,7 @@ use clap::{Args, Parser};
 
 use super::exec_node::ExecNode;
 use crate::config::{Flags, parse_address};
+use crate::reload::Source;
 
 /// Stands in front of an MCP server and makes it fit for production.
 #[derive(Clone, Debug, Parser)]
@@ -67,8 +68,8 @@ pub struct RunArguments {
 
 impl RunArguments {
     /// The file, and what is laid over it.
-    pub(super) fn into_parts(self) -> (Option<PathBuf>, Flags) {
-        let Self { config, listen, upstream, admin, command } = self;
-        (config, Flags { listen, upstream, admin, command })
+    pub(super) fn into_source(self) -> Source {
+        let Self { config: file, listen, upstream, admin, command } = self;
+        Source { file, flags: Flags { listen, upstream, admin, command } }
     }
 }

@@ -25,7 +25,7 @@ use crate::sign_of_life::SignOfLife;
 
 /// The streams that are open, by what their clients add to the address for messages.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub struct Streams {
     open: Mutex<HashMap<SessionId, Opened>>,
     max: usize,
 }
@@ -38,7 +38,8 @@ struct Opened {
 }
 
 impl Streams {
-    pub(super) fn new(max: usize) -> Self {
+    /// At most so many.
+    pub fn new(max: usize) -> Self {
         Self { open: Mutex::default(), max }
     }
 

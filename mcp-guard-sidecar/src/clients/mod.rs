@@ -34,7 +34,7 @@ use metrics::counter;
 
 pub(crate) use self::bridge::Bridge;
 pub(crate) use self::event_stream::Events;
-use self::event_stream::Streams;
+pub use self::event_stream::Streams as EventStreams;
 pub(crate) use self::lines::serve as serve_lines;
 pub(crate) use self::web_socket::serve as serve_web_socket;
 use crate::config::{Listener, Transport};
@@ -56,12 +56,18 @@ pub struct Doors {
     message_timeout: Duration,
     /// How long a client may take none of what it is sent.
     pub(crate) patience: Duration,
-    streams: Streams,
+    streams: Arc<EventStreams>,
 }
 
 impl Doors {
-    /// Those of `listener`; `None` where it has no others. `edge` says who may come in.
-    pub fn of(listener: &Listener, edge: EdgePolicy, limits: &LimitsPolicy) -> Option<Self> {
+    /// Those of `listener`; `None` where it has no others. `edge` says who may come in; `streams` are those that
+    /// are open at its `sse_path`.
+    pub fn of(
+        listener: &Listener,
+        edge: EdgePolicy,
+        limits: &LimitsPolicy,
+        streams: &Arc<EventStreams>,
+    ) -> Option<Self> {
         let is_lines = listener.transport == Transport::Lines;
         if !is_lines && listener.sse_path.is_none() && listener.web_socket_path.is_none() {
             return None;
@@ -78,7 +84,7 @@ impl Doors {
             message_bytes_max: limits.body_bytes_max(),
             message_timeout: limits.body_timeout(),
             patience: limits.keep_alive(),
-            streams: Streams::new(limits.sessions_max()),
+            streams: Arc::clone(streams),
         })
     }
 }

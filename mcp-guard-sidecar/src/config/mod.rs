@@ -25,6 +25,7 @@
 //! ```
 
 mod address;
+mod changes;
 mod decode;
 mod era;
 mod fault;

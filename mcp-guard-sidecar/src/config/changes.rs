@@ -1,0 +1,125 @@
+//! What one config has otherwise than another, and what of that a running guard can take over.
+
+use serde_json::Value;
+
+use super::key_path::{KeyPath, Step};
+use super::problem::{ConfigError, Place, Problem};
+use super::root::Config;
+
+impl Config {
+    /// The keys that `next` has otherwise than this config. Lists of other lengths differ as a whole.
+    pub fn changes(&self, next: &Self) -> Vec<KeyPath> {
+        // Nothing in a config fails to serialize.
+        let values = [self, next].map(|config| serde_json::to_value(config).unwrap_or_default());
+        let mut changes = Vec::new();
+        let [before, after] = &values;
+        compare(&KeyPath::root(), before, after, &mut changes);
+        // Secrets look all the same, and only upstreams have some.
+        let upstreams = KeyPath::root().key("upstreams");
+        if self.upstreams() != next.upstreams() && !changes.iter().any(|path| path.is_within(&upstreams)) {
+            changes.push(upstreams);
+        }
+        changes
+    }
+
+    /// Whether a guard that runs with this config can go on with `next`, which came from `source`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] with each key that is only read when the guard starts.
+    pub fn allows(&self, next: &Self, source: &str) -> Result<(), ConfigError> {
+        let fixed = self.changes(next).into_iter().filter(|path| !is_reloaded(path));
+        let what = "is another than the guard was started with, and cannot change while it runs: restart it";
+        let problems: Vec<_> = fixed.map(|path| Problem { place: Place::Whole, path, what: what.into() }).collect();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError::new(source, problems)) }
+    }
+}
+
+/// Whether a running guard takes a change of this key over. What sessions, listeners and connections to nodes are made of,
+/// it does not.
+fn is_reloaded(path: &KeyPath) -> bool {
+    let mut keys = path.steps().iter().filter_map(|step| match step {
+        Step::Key(key) => Some(key.as_str()),
+        Step::Index(_) => None,
+    });
+    match (keys.next(), keys.next(), keys.next()) {
+        (Some("guard"), Some("limits"), Some(limit)) => !matches!(limit, "sessions" | "session_idle"),
+        (Some("guard"), Some(_), _)
+        | (Some("listeners"), Some("allowed_hosts" | "allowed_origins"), _)
+        | (Some("shutdown"), Some("lame_duck" | "drain"), None)
+        | (Some("telemetry"), Some("logs"), Some("level")) => true,
+        _ => false,
+    }
+}
+
+fn compare(path: &KeyPath, before: &Value, after: &Value, changes: &mut Vec<KeyPath>) {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            let gone = before.keys().filter(|key| !after.contains_key(*key));
+            for key in gone.chain(after.keys()) {
+                let value = |map: &serde_json::Map<_, _>| map.get(key).cloned().unwrap_or_default();
+                compare(&path.key(key), &value(before), &value(after), changes);
+            }
+        }
+        (Value::Array(before), Value::Array(after)) if before.len() == after.len() => {
+            for (index, (before, after)) in before.iter().zip(after).enumerate() {
+                compare(&path.index(index), before, after, changes);
+            }
+        }
+        _ if before == after => {}
+        _ => changes.push(path.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Flags;
+
+    fn config(yaml: &str) -> Config {
+        Config::parse("guard.yaml", yaml, &Flags::default()).unwrap()
+    }
+
+    const NODE: &str = "upstreams: [{command: [node], process: {environment: {TOKEN: one}}}]\n";
+
+    fn told(before: &str, after: &str) -> String {
+        let [before, after] = [before, after].map(|rest| config(&format!("{NODE}{rest}")));
+        before.allows(&after, "guard.yaml").map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn what_the_guard_allows_may_change() {
+        let before = "guard: {rate_limits: [], queue: {concurrency: 5}, limits: {body: 1MiB}}";
+        let after = "guard: {queue: {concurrency: 6, adaptive: false}, limits: {body: 2MiB, memory: 1MiB}, tools: [{name: a}]}\n\
+                     shutdown: {drain: 1s}\ntelemetry: {logs: {level: debug}}\n\
+                     listeners: [{allowed_hosts: [a.example]}]";
+        assert_eq!(told(before, after), "");
+        assert_eq!(told(after, before), "");
+    }
+
+    #[test]
+    fn what_cannot_change_is_named() {
+        let after =
+            "listeners: [{address: 127.0.0.1:1}]\nadmin: {address: 127.0.0.1:2}\nguard: {limits: {sessions: 7}}";
+        let told = told("", after);
+        let lines: Vec<_> = told.lines().map(|line| line.split(": is another").next().unwrap()).collect();
+        assert_eq!(
+            lines,
+            ["admin.address", "guard.limits.sessions", "listeners[0].address"].map(|key| format!("guard.yaml: {key}"))
+        );
+    }
+
+    #[test]
+    fn a_secret_that_changed_is_noticed_and_not_told() {
+        let (before, after) = (config(NODE), config(&NODE.replace("one", "two")));
+        let error = before.allows(&after, "guard.yaml").unwrap_err().to_string();
+        assert!(error.starts_with("guard.yaml: upstreams: ") && !error.contains("two"), "{error}");
+    }
+
+    #[test]
+    fn a_list_that_grew_differs_as_a_whole() {
+        let (before, after) = (config(NODE), config(&format!("{NODE}guard: {{tools: [{{name: a}}]}}")));
+        let changes: Vec<_> = before.changes(&after).iter().map(ToString::to_string).collect();
+        assert_eq!(changes, ["guard.tools"]);
+    }
+}

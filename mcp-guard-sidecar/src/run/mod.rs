@@ -1,0 +1,158 @@
+//! `mcp-guard run`: from a config to a guard that serves.
+
+mod nodes;
+mod services;
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use mcp_guard::middleware::InvalidEdge;
+use pingora::services::background::background_service;
+use thiserror::Error;
+
+use self::services::Guard;
+use crate::admin::Admin;
+use crate::admin_app::AdminApp;
+use crate::admission::Connections;
+use crate::cli::complain;
+use crate::config::{Config, ListenAddress};
+use crate::drain::Drain;
+use crate::host::{self, Ending};
+use crate::memory::Memory;
+use crate::metrics_page::{self, AlreadyRecorded, Upkeep};
+use crate::open_files;
+use crate::reload::{Reload, Source, Takeover, Watcher};
+use crate::stack;
+use crate::telemetry::{self, Level, TelemetryError};
+use crate::tls::{self, TlsError};
+
+/// Why the guard could not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The listener's path is no path.
+    #[error("listener: {0}")]
+    Edge(#[from] InvalidEdge),
+    /// Somebody else listens there, or nobody may.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: ListenAddress,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Metrics could not be set up.
+    #[error("metrics: {0}")]
+    Metrics(#[from] AlreadyRecorded),
+    /// Logs or traces could not be set up.
+    #[error("telemetry: {0}")]
+    Telemetry(#[from] TelemetryError),
+    /// There can be no TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The upstream cannot be called so.
+    #[error("upstream: {0}")]
+    Upstream(#[from] http::Error),
+}
+
+/// Where a guard that has started can be reached.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Addresses {
+    /// The listeners, in the order of the config.
+    pub listeners: Vec<ListenAddress>,
+    /// The admin endpoints.
+    pub admin: SocketAddr,
+}
+
+/// Runs with `config`, which came from `source`, until SIGTERM, and says with which code to exit.
+pub fn run(config: Config, source: Source) -> ExitCode {
+    exit_code(start(config, Some(source), |_| {}))
+}
+
+/// The exit code of a guard that has ended, or has not started.
+pub(crate) fn exit_code(result: Result<(), RunError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("mcp-guard: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts the guard, tells `announce` where it is, and runs it to its end; a reload reads `source`.
+///
+/// # Errors
+///
+/// [`RunError`] if it cannot start.
+pub fn start(config: Config, source: Option<Source>, announce: impl FnOnce(&Addresses)) -> Result<(), RunError> {
+    let telemetry = telemetry::init(config.telemetry())?;
+    open_files::raise();
+    let metrics = metrics_page::install()?;
+    let addresses = claim(&config)?;
+    // A valid config has exactly one.
+    let Some(upstream) = config.upstreams().first() else { return Ok(()) };
+    let names = nodes::node_names(upstream);
+    let (node, healths) = (names.join(","), nodes::healths(upstream, &names));
+    let drain = Drain::new(config.shutdown().lame_duck.0);
+    let limits = &config.guard().limits;
+    let memory = Arc::new(Memory::new(limits.memory_bytes_max()));
+    let connections = Connections::new(drain.clone(), limits.connections_max(), limits.connections_per_client_max());
+    let mut guard = Guard {
+        config: &config,
+        addresses: &addresses,
+        server: host::server(),
+        layer: Arc::new(ArcSwap::from_pointee(stack::concerns(&config, &node, &upstream.timeouts))),
+        connections: connections.clone(),
+        memory: Arc::clone(&memory),
+        watcher: tls::Watcher::default(),
+        takeovers: vec![],
+    };
+    guard.takeovers.push(take_over_bounds(drain.clone(), connections, Arc::clone(&memory), telemetry.level()));
+    let layer = Arc::clone(&guard.layer);
+    guard.takeovers.push(Box::new(move |config| layer.store(Arc::new(layer.load().succeeded(config.guard().clone())))));
+    guard.server.add_service(background_service("metrics", Upkeep::new(Arc::clone(&memory))));
+    let finish = guard.serve_upstream(upstream, &healths)?;
+    let Guard { mut server, watcher, takeovers, .. } = guard;
+    if !watcher.is_empty() {
+        server.add_service(background_service("certificates", watcher));
+    }
+    let reload = Reload::new(config.clone(), source, takeovers);
+    server.add_service(background_service("config", Watcher::new(reload.clone())));
+    let admin = Admin { drain: drain.clone(), health: healths, memory, metrics, reload: reload.clone() };
+    server.add_service(host::listening(AdminApp::new(admin.router()), &addresses.admin.into(), 0));
+    tracing::info!(listeners = ?addresses.listeners, admin = %addresses.admin, %node, "serving");
+    announce(&addresses);
+    host::run(server, Ending::new(drain, reload, finish));
+    Ok(())
+}
+
+/// What is bounded anew by another config.
+fn take_over_bounds(drain: Drain, connections: Connections, memory: Arc<Memory>, level: Level) -> Takeover {
+    Box::new(move |config| {
+        let limits = &config.guard().limits;
+        drain.set_lame_duck(config.shutdown().lame_duck.0);
+        connections.set_caps(limits.connections_max(), limits.connections_per_client_max());
+        memory.set_limit(limits.memory_bytes_max());
+        level.set(config.telemetry().logs.level);
+    })
+}
+
+fn claim(config: &Config) -> Result<Addresses, RunError> {
+    let claim = |address: &ListenAddress| {
+        host::claim(address).map_err(|error| RunError::Listen { address: address.clone(), error })
+    };
+    let listeners = config.listeners().iter().map(|listener| {
+        // A free port is this process's own, whatever it is for.
+        let has_port = matches!(listener.address, ListenAddress::Tcp(address) if address.port() != 0);
+        if listener.share_port && has_port { Ok(listener.address.clone()) } else { claim(&listener.address) }
+    });
+    let listeners = listeners.collect::<Result<_, _>>()?;
+    let admin = config.admin().address;
+    let admin = host::claim_port(admin).map_err(|error| RunError::Listen { address: admin.into(), error })?;
+    Ok(Addresses { listeners, admin })
+}
