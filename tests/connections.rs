@@ -216,7 +216,9 @@ fn no_web_page_can_use_the_admin_endpoints() {
 
 #[test]
 fn calls_are_refused_while_memory_is_short() {
-    let (guard, upstream) = guarded(json!({"limits": {"memory": "1MiB"}}));
+    let upstream = Upstream::start();
+    let yaml = json!({"upstreams": [{"url": upstream.url()}], "guard": {"limits": {"memory": "1MiB"}}}).to_string();
+    let guard = Guard::unready(PROGRAM, &yaml);
     patiently("memory was looked at", || guard.metric("mcp_guard_memory_bytes") > 1_048_576.0);
     // The body never comes: nothing waits for it.
     let head = "POST /mcp HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\nconnection: close\r\n\r\n";
@@ -228,6 +230,8 @@ fn calls_are_refused_while_memory_is_short() {
         (Some("5"), &json!(5000))
     );
     assert_eq!(guard.metric("mcp_guard_refusals_total{reason=\"memory_pressure\"}"), 1.0);
-    assert_eq!(upstream.seen().len(), 0);
-    assert_eq!(guard.get("/readyz").unwrap().status, 200);
+    assert_eq!(upstream.calls(), 0);
+    assert_eq!(guard.metric("mcp_guard_memory_pressure"), 3.0);
+    let ready = guard.get("/readyz").unwrap();
+    assert_eq!((ready.status, &ready.json()["checks"]["memory"]), (503, &json!("at its limit: everything is refused")));
 }

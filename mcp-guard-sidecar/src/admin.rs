@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use mcp_guard::queue::Mark;
 use serde_json::{Value, json};
 use tower_governor::GovernorLayer;
 use tower_governor::governor::GovernorConfigBuilder;
@@ -99,10 +100,14 @@ async fn ready(State(admin): State<Admin>) -> Response {
     let checks = json!({
         "drain": if draining { "draining" } else { "accepting" },
         "upstream": upstream.why,
-        // It is told, but does not count: were all that are short of memory taken out, the rest would follow them.
-        "memory": if admin.memory.sheds() { "above its limit: new calls are refused" } else { "enough" },
+        "memory": match admin.memory.mark() {
+            Mark::None => "enough",
+            Mark::First => "short: large calls, and those that would have to wait, are refused",
+            Mark::Second => "short: new sessions and streams are refused",
+            Mark::Third => "at its limit: everything is refused",
+        },
     });
-    report(!draining && upstream.healthy, &checks)
+    report(!draining && upstream.healthy && !admin.memory.sheds(), &checks)
 }
 
 async fn started(State(admin): State<Admin>) -> Response {
@@ -130,6 +135,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "draining": admin.drain.is_leaving(),
         "connections": admin.drain.connections(),
+        "memoryPressure": admin.memory.mark() as u8,
         "config": admin.reload.status(),
         "upstream": {"healthy": upstream.healthy, "why": upstream.why},
     }))

@@ -11,6 +11,7 @@ use http_body_util::{Full, StreamBody};
 use mcp_guard::GuardLayer;
 use mcp_guard::config::GuardConfig;
 use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError};
+use mcp_guard::queue::Pressure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -50,7 +51,7 @@ fn app(upstream: impl Upstream) -> Arc<GuardApp<impl Handler>> {
     let service = GuardLayer::new(GuardConfig::default()).layer(upstream);
     let connections = Connections::new(Drain::new(Duration::ZERO), 10, 10);
     let setup = Arc::new(ArcSwap::from_pointee(Setup::new(service, SILENCE)));
-    Arc::new(GuardApp::new(setup, connections, Arc::new(Memory::new(u64::MAX))))
+    Arc::new(GuardApp::new(setup, connections, Arc::new(Memory::new(u64::MAX, Pressure::default()))))
 }
 
 async fn pair() -> (TcpStream, Stream) {

@@ -11,7 +11,7 @@ use crate::breaker::{Breaker, BreakerLayer};
 use crate::call::Call;
 use crate::config::GuardConfig;
 use crate::middleware::{Deadline, EdgePolicy, Handler, McpService, Node, Record, Settings};
-use crate::queue::{Queue, QueueLayer};
+use crate::queue::{Pressure, Queue, QueueLayer};
 use crate::rate_limit::{RateLimit, RateLimitLayer};
 use crate::retry::{Retry, RetryLayer};
 use crate::trace::{Trace, TraceLayer, TraceUpstream};
@@ -180,6 +180,12 @@ impl GuardLayer {
     pub fn key_with(mut self, subject_of: impl Fn(&Parts, &Call) -> Option<Box<str>> + Send + Sync + 'static) -> Self {
         self.rate_limit = self.rate_limit.key_with(subject_of);
         self
+    }
+
+    /// Where a host that knows how short memory is says so: what is least worth its memory is refused then. It stays the same
+    /// for all guards that succeed this one.
+    pub fn pressure(&self) -> Pressure {
+        self.shared.queue.pressure()
     }
 
     /// Forgets what is known of the tools, since calls go to another node now: the next one has them listed again.

@@ -5,15 +5,10 @@ mod histogram;
 mod recorder;
 mod stripes;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use metrics::gauge;
-use pingora::server::ShutdownWatch;
-use pingora::services::background::BackgroundService;
 use thiserror::Error;
-
-use crate::memory::{self, Memory};
 
 pub use recorder::Page;
 
@@ -38,41 +33,4 @@ pub fn install() -> Result<Page, AlreadyRecorded> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How often the memory is looked at.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Tells [`Memory`] how much is in use.
-#[derive(Debug)]
-pub struct Upkeep {
-    memory: Arc<Memory>,
-}
-
-impl Upkeep {
-    /// For whoever asks `memory`.
-    pub fn new(memory: Arc<Memory>) -> Self {
-        Self { memory }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 bytes")]
-    fn look_at_memory(&self) {
-        if let Some(bytes) = memory::resident_bytes() {
-            gauge!("mcp_guard_memory_bytes").set(bytes as f64);
-            self.memory.sampled(bytes);
-        }
-    }
-}
-
-#[async_trait::async_trait]
-impl BackgroundService for Upkeep {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        loop {
-            self.look_at_memory();
-            tokio::select! {
-                () = tokio::time::sleep(UPKEEP_INTERVAL) => {}
-                _ = shutdown.changed() => return,
-            }
-        }
-    }
 }

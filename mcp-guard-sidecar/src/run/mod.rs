@@ -21,8 +21,8 @@ use crate::cli::complain;
 use crate::config::{Config, ListenAddress};
 use crate::drain::Drain;
 use crate::host::{self, Ending};
-use crate::memory::Memory;
-use crate::metrics_page::{self, AlreadyRecorded, Upkeep};
+use crate::memory::{Memory, Watchdog};
+use crate::metrics_page::{self, AlreadyRecorded};
 use crate::open_files;
 use crate::reload::{Reload, Source, Takeover, Watcher};
 use crate::stack;
@@ -100,13 +100,14 @@ pub fn start(config: Config, source: Option<Source>, announce: impl FnOnce(&Addr
     let (node, healths) = (names.join(","), nodes::healths(upstream, &names));
     let drain = Drain::new(config.shutdown().lame_duck.0);
     let limits = &config.guard().limits;
-    let memory = Arc::new(Memory::new(limits.memory_bytes_max()));
+    let layer = stack::concerns(&config, &node, &upstream.timeouts);
+    let memory = Arc::new(Memory::new(limits.memory_bytes_max(), layer.pressure()));
     let connections = Connections::new(drain.clone(), limits.connections_max(), limits.connections_per_client_max());
     let mut guard = Guard {
         config: &config,
         addresses: &addresses,
         server: host::server(),
-        layer: Arc::new(ArcSwap::from_pointee(stack::concerns(&config, &node, &upstream.timeouts))),
+        layer: Arc::new(ArcSwap::from_pointee(layer)),
         connections: connections.clone(),
         memory: Arc::clone(&memory),
         watcher: tls::Watcher::default(),
@@ -115,7 +116,7 @@ pub fn start(config: Config, source: Option<Source>, announce: impl FnOnce(&Addr
     guard.takeovers.push(take_over_bounds(drain.clone(), connections, Arc::clone(&memory), telemetry.level()));
     let layer = Arc::clone(&guard.layer);
     guard.takeovers.push(Box::new(move |config| layer.store(Arc::new(layer.load().succeeded(config.guard().clone())))));
-    guard.server.add_service(background_service("metrics", Upkeep::new(Arc::clone(&memory))));
+    guard.server.add_service(background_service("memory", Watchdog::new(Arc::clone(&memory))));
     let finish = guard.serve_upstream(upstream, &healths)?;
     let Guard { mut server, watcher, takeovers, .. } = guard;
     if !watcher.is_empty() {

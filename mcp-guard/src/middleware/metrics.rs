@@ -137,6 +137,8 @@ pub const GAUGES: &[(&str, &str)] = &[
         "mcp_guard_memory_bytes",
         "Memory of the guard's process that is in use (RSS), each second; children have their own.",
     ),
+    ("mcp_guard_memory_limit_bytes", "What may be in use: limits.memory, or the limit of the cgroup if that is less."),
+    ("mcp_guard_memory_pressure", "How short memory is: 0 not, 1 to 3 the marks at which ever more is refused."),
     ("mcp_guard_sessions", "Sessions that the guard keeps itself."),
     ("mcp_guard_upstream_healthy", "1 if the node is well, else 0."),
     ("mcp_guard_config_rejected", "1 while the config that was read last does not count, because it cannot, else 0."),

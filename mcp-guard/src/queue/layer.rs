@@ -4,6 +4,7 @@ use tower::Layer;
 
 use super::gate::Gate;
 use super::policy::QueuePolicy;
+use super::pressure::Pressure;
 use super::service::Queue;
 use crate::config::ToolPolicy;
 use crate::middleware::{Handler, McpService, Node};
@@ -29,6 +30,7 @@ use crate::middleware::{Handler, McpService, Node};
 #[derive(Clone, Debug)]
 pub struct QueueLayer {
     gate: Gate,
+    pressure: Pressure,
 }
 
 impl QueueLayer {
@@ -36,19 +38,24 @@ impl QueueLayer {
     ///
     /// The first entry of `tools` whose name matches counts, also if it sets no cap.
     pub fn new(policy: QueuePolicy, tools: &[ToolPolicy]) -> Self {
-        Self { gate: Gate::new(policy, tools) }
+        Self { gate: Gate::new(policy, tools), pressure: Pressure::default() }
     }
 
     /// The layer for another `policy` and other `tools` that succeeds this one: an empty queue, whose limit begins where this
     /// one's is. Calls that this layer let in or keeps waiting go on in its own, and do not count in the new one.
     #[must_use]
     pub fn succeeded(&self, policy: QueuePolicy, tools: &[ToolPolicy]) -> Self {
-        Self { gate: self.gate.succeeded(policy, tools) }
+        Self { gate: self.gate.succeeded(policy, tools), pressure: self.pressure.clone() }
+    }
+
+    /// Where a host that knows how short memory is says so: what is least worth its memory is refused then.
+    pub fn pressure(&self) -> Pressure {
+        self.pressure.clone()
     }
 
     /// Puts the queue in front of `next`.
     pub fn wrap<H: Handler>(&self, next: H) -> Queue<H> {
-        Queue::new(next, self.gate.clone())
+        Queue::new(next, self.gate.clone(), self.pressure.clone())
     }
 }
 

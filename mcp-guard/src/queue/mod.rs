@@ -55,6 +55,7 @@ mod limit;
 mod line;
 mod node_queue;
 mod policy;
+mod pressure;
 mod tool_caps;
 mod usual;
 mod waiting;
@@ -86,5 +87,6 @@ pub use layer::QueueLayer;
 pub use line::Ticket;
 pub use node_queue::{Levels, Look, NodeQueue, Notice, Place, Shed, Why};
 pub use policy::{CONCURRENCY_MAX, InvalidQueue, QueuePolicy, WAIT_MAX, WAITING_MAX};
+pub use pressure::{Mark, Pressure};
 #[cfg(feature = "tower")]
 pub use service::Queue;

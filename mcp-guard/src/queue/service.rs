@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{Either, ready};
+use futures_util::future::{Either, Ready, ready};
 
 use super::gate::{Gate, Permit, Word};
 use super::node_queue::{Shed, Why};
+use super::pressure::{self, Pressure};
 use crate::call::Method;
 use crate::middleware::{Answer, Handler, McpRequest, clock};
 use crate::refusal::{Reason, Refusal};
@@ -19,11 +20,12 @@ pub struct Queue<H> {
     next: H,
     /// In an allocation of its own: each call counts itself in and out there, and a stack for each core does it on its core.
     gate: Arc<Gate>,
+    pressure: Pressure,
 }
 
 impl<H> Queue<H> {
-    pub(super) fn new(next: H, gate: Gate) -> Self {
-        Self { next, gate: Arc::new(gate) }
+    pub(super) fn new(next: H, gate: Gate, pressure: Pressure) -> Self {
+        Self { next, gate: Arc::new(gate), pressure }
     }
 }
 
@@ -31,18 +33,24 @@ impl<H: Handler> Handler for Queue<H> {
     type Body = H::Body;
 
     fn handle(&self, mut request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
+        if self.pressure.refuses(&request.call, request.body.len()) {
+            return Either::Right(Either::Left(Either::Right(refuse(&pressure::refusal(), &request))));
+        }
         if !request.call.is_request() {
             return Either::Right(Either::Right(self.next.handle(request)));
         }
         match self.gate.enter(&request.call, request.now) {
             Some(permit) => Either::Left(self.serve(request, permit)),
-            None => Either::Right(Either::Left(self.wait(&request).then(|word| match word {
+            None if self.pressure.lets_nobody_wait(&request.call) => {
+                Either::Right(Either::Left(Either::Right(refuse(&pressure::refusal(), &request))))
+            }
+            None => Either::Right(Either::Left(Either::Left(self.wait(&request).then(|word| match word {
                 Ok(permit) => {
                     request.now = clock::now();
                     Either::Left(self.serve(request, permit))
                 }
-                Err(shed) => Either::Right(ready(Answer::refuse(&refusal(shed), &request.call))),
-            }))),
+                Err(shed) => Either::Right(refuse(&refusal(shed), &request)),
+            })))),
         }
     }
 }
@@ -67,6 +75,10 @@ impl<H: Handler> Queue<H> {
             answer
         })
     }
+}
+
+fn refuse<B>(refusal: &Refusal, request: &McpRequest) -> Ready<Answer<B>> {
+    ready(Answer::refuse(refusal, &request.call))
 }
 
 fn refusal(shed: Shed) -> Refusal {

@@ -1,0 +1,115 @@
+//! What is let in while memory is short.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::class::Priority;
+use crate::call::{Call, Kind, Method};
+use crate::refusal::{Reason, Refusal};
+
+/// How short memory is.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+#[expect(clippy::exhaustive_enums, reason = "there are three marks")]
+pub enum Mark {
+    /// Not at all.
+    #[default]
+    None = 0,
+    /// Calls of tools that would have to wait, or that are large, are refused.
+    First = 1,
+    /// And reads that would have to wait, new sessions, and new streams.
+    Second = 2,
+    /// Everything is.
+    Third = 3,
+}
+
+/// The mark that is reached, told by whoever knows. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Pressure(Arc<AtomicU8>);
+
+/// Larger messages are refused first.
+const LARGE_BYTES: usize = 64 << 10;
+
+/// When to come back: memory comes back slowly.
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl Pressure {
+    /// From now on `mark` counts.
+    pub fn set(&self, mark: Mark) {
+        self.0.store(mark as u8, Ordering::Relaxed);
+    }
+
+    /// The mark that counts.
+    pub fn get(&self) -> Mark {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Mark::None,
+            1 => Mark::First,
+            2 => Mark::Second,
+            _ => Mark::Third,
+        }
+    }
+
+    /// Whether `call`, whose message has so many `bytes`, is refused before it asks for a place.
+    pub(super) fn refuses(&self, call: &Call, bytes: usize) -> bool {
+        let mark = self.get();
+        // Nearly always, and then nothing else is looked at.
+        if mark == Mark::None {
+            return false;
+        }
+        let is_large = bytes > LARGE_BYTES && Priority::of(call) == Priority::Work;
+        let begins = call.kind == Kind::Listen
+            || call.method.is(Method::INITIALIZE)
+            || call.method.is(Method::SUBSCRIPTIONS_LISTEN);
+        mark == Mark::Third && call.kind != Kind::End || is_large || mark >= Mark::Second && begins
+    }
+
+    /// Whether `call`, for which there is no place now, is refused rather than kept waiting.
+    pub(super) fn lets_nobody_wait(&self, call: &Call) -> bool {
+        match self.get() {
+            Mark::None => false,
+            Mark::First => Priority::of(call) == Priority::Work,
+            Mark::Second | Mark::Third => Priority::of(call) != Priority::Control,
+        }
+    }
+}
+
+/// What a call is told.
+pub(super) fn refusal() -> Refusal {
+    Refusal::new(Reason::MemoryPressure, "what runs has to end first").retry_after(RETRY_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::revision::Revision;
+
+    fn call(method: &str) -> Call {
+        Call::new(Kind::Request, Method::new(method), Revision::V2025_11_25)
+    }
+
+    /// Which marks refuse what, before it asks for a place, and when there is none.
+    #[test]
+    fn what_is_refused_at_each_mark() {
+        let listen = Call::new(Kind::Listen, Method::NONE, Revision::V2025_11_25);
+        let end = Call::new(Kind::End, Method::NONE, Revision::V2025_11_25);
+        let table = [
+            (call(Method::TOOLS_CALL), 100, [false, false, false, true], [false, true, true, true]),
+            (call(Method::TOOLS_CALL), 100_000, [false, true, true, true], [false, true, true, true]),
+            (call(Method::TOOLS_LIST), 100_000, [false, false, false, true], [false, false, true, true]),
+            (call(Method::INITIALIZE), 100, [false, false, true, true], [false, false, false, false]),
+            (call(Method::PING), 100, [false, false, false, true], [false, false, false, false]),
+            (listen, 0, [false, false, true, true], [false, true, true, true]),
+            (end, 0, [false, false, false, false], [false, true, true, true]),
+        ];
+        let pressure = Pressure::default();
+        for (call, bytes, refused, not_kept) in table {
+            let marks = [Mark::None, Mark::First, Mark::Second, Mark::Third];
+            for (mark, (refused, not_kept)) in marks.into_iter().zip(refused.into_iter().zip(not_kept)) {
+                pressure.set(mark);
+                assert_eq!(pressure.get(), mark);
+                assert_eq!(pressure.refuses(&call, bytes), refused, "{call:?} {bytes} {mark:?}");
+                assert_eq!(pressure.lets_nobody_wait(&call), not_kept, "{call:?} {mark:?}");
+            }
+        }
+    }
+}
