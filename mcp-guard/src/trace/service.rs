@@ -152,15 +152,21 @@ impl Tracing {
     /// Starts the CLIENT span and writes its context into the request; `None` if the call is not traced.
     fn send(&self, request: &mut McpRequest) -> Option<OpenSpan> {
         let Traced { parent, baggage } = request.head.extensions.get::<Traced>()?.clone();
-        let span = self.spans.start(SpanKind::Client, &request.call, Place { parent: Some(parent), link: None })?;
-        let context = span.context();
+        // In a trace that nobody keeps, the spans of tries are not told apart either.
+        let span = if parent.is_sampled() {
+            let place = Place { parent: Some(parent.clone()), link: None };
+            Some(self.spans.start(SpanKind::Client, &request.call, place)?)
+        } else {
+            None
+        };
+        let context = span.as_ref().map_or(&parent, OpenSpan::context);
         let flags = context.trace_flags().to_u8();
         let traceparent = format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id());
         let tracestate = context.trace_state().header();
         let outgoing = Outgoing { traceparent: &traceparent, tracestate: &tracestate, baggage: &baggage };
         headers::write(&mut Arc::make_mut(&mut request.head).headers, &outgoing);
         write_meta(request, &outgoing);
-        Some(span)
+        span
     }
 }
 

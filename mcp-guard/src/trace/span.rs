@@ -52,7 +52,8 @@ impl Spans {
         });
         let parent_id = place.parent.as_ref().map_or(SpanId::INVALID, SpanContext::span_id);
         let links = place.link.map(|link| vec![Link::new(link, Vec::new(), 0)]).unwrap_or_default();
-        let builder = SpanBuilder::from_name(semantics::span_name(call)).with_kind(kind).with_links(links);
+        // The name is only put together for a span that is recorded, which most are not.
+        let builder = SpanBuilder::from_name(call.method.label()).with_kind(kind).with_links(links);
         let context = match place.parent {
             Some(parent) => Context::new().with_remote_span_context(parent),
             None => Context::new(),
@@ -64,6 +65,7 @@ impl Spans {
             return None;
         }
         if span.is_recording() {
+            span.update_name(semantics::span_name(call));
             span.set_attributes(semantics::attributes(call));
         }
         Some(OpenSpan { span, call: Arc::clone(call), refused: None, ended: false })
