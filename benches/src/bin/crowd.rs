@@ -116,7 +116,7 @@ listeners: [{{address: \"{address}\", path: /mcp, share_port: true}}]
 admin: {{address: \"{admin}\"}}
 upstreams: [{{url: \"http://{node}/mcp\", connections: {connections}}}]
 guard:
-  limits: {{connections: 19000, connections_per_client: 19000, keep_alive: 10m}}
+  limits: {{connections: 19000, connections_per_client: 19000, keep_alive: 10m, header_timeout: 1m}}
   rate_limits: []
   queue: {{waiting: 20000, max_wait: 30s}}
 telemetry: {{logs: {{level: warn}}}}
