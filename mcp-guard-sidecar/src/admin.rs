@@ -133,6 +133,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
     let upstream = admin.health.report();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
         "draining": admin.drain.is_leaving(),
         "connections": admin.drain.connections(),
         "memoryPressure": admin.memory.mark() as u8,

@@ -64,6 +64,11 @@ impl Drain {
         self.advance(if self.lame_duck().is_zero() { Phase::Draining } else { Phase::Leaving });
     }
 
+    /// Begins to leave without turning anybody away, which [`Drain::begin`] does later.
+    pub fn leave(&self) {
+        self.advance(Phase::Leaving);
+    }
+
     /// Waits until the guard begins to leave, and then as long as it still serves everybody. After that it drains.
     pub async fn served_out(&self) {
         self.reached(Phase::Leaving).await;

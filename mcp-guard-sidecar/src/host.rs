@@ -6,13 +6,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::apps::ServerApp;
 use pingora::listeners::{ListenerConfig, TcpSocketOptions};
 use pingora::protocols::TcpKeepalive;
 use pingora::protocols::l4::stream::L4BufferSettings;
-use pingora::server::configuration::ServerConf;
+use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
 use rustix::io::Errno;
@@ -21,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{ListenAddress, Shutdown};
 use crate::drain::Drain;
+use crate::hand_over::{BOTH_ACCEPT, Predecessor, Sockets};
 use crate::reload::Reload;
 
 /// One service with one thread, and so one runtime, for each core.
@@ -31,19 +33,32 @@ pub fn cores() -> usize {
 /// A server of pingora's that leaves scheduling, signals and the end to us.
 ///
 /// Its runtimes do not steal work, so that accept, call and upstream stay on one core; its own grace period is a
-/// sleep, so it is none and [`Drain`] does that work.
-pub fn server() -> Server {
-    let configuration = ServerConf {
+/// sleep, and only entered after a hand-over: then [`Drain`] does its work meanwhile, and ends the process.
+///
+/// With a `predecessor` it waits for the sockets of that one; without them, the process ends with code 1.
+pub fn server(predecessor: Option<&Predecessor>) -> Server {
+    let mut configuration = ServerConf {
         threads: 1,
         work_stealing: false,
-        grace_period_seconds: Some(0),
+        grace_period_seconds: Some(FOR_EVER),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     };
-    let mut server = Server::new_with_opt_and_conf(None, configuration);
+    let mut options = Opt::default();
+    if let Some(Predecessor { path, .. }) = predecessor {
+        options.upgrade = true;
+        configuration.upgrade_sock = path.display().to_string();
+    }
+    let mut server = Server::new_with_opt_and_conf(Some(options), configuration);
+    if let Some(predecessor) = predecessor {
+        predecessor.ask();
+    }
     server.bootstrap();
     server
 }
+
+/// A week, in seconds.
+const FOR_EVER: u64 = 7 * 24 * 60 * 60;
 
 /// A service that listens on `address` with one thread.
 ///
@@ -142,24 +157,90 @@ pub fn run(server: Server, ending: Ending) {
 /// What is done last.
 pub type Finish = Box<dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// What happens between SIGTERM and the exit.
+/// What happens between a signal and the exit.
 pub struct Ending {
     drain: Drain,
     reload: Reload,
-    finish: Finish,
+    sockets: Sockets,
+    finish: Arc<Finish>,
+    /// What is left to be done when the process ends by itself.
+    last: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Ending {
-    /// Drains as long as the config that counts then allows, and runs `finish`.
-    pub fn new(drain: Drain, reload: Reload, finish: Finish) -> Self {
-        Self { drain, reload, finish }
+    /// Drains as long as the config that counts then allows, and runs `finish`; after a hand-over of the `sockets` then `last`.
+    pub fn new(
+        drain: Drain,
+        reload: Reload,
+        sockets: Sockets,
+        finish: Finish,
+        last: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self { drain, reload, sockets, finish: Arc::new(finish), last: Arc::new(last) }
     }
 
-    async fn drained(&self, limits: &Shutdown) {
-        self.drain.begin();
-        self.drain.served_out().await;
-        let finished = self.drain.finished(limits.drain.0).await;
-        tracing::info!(finished, connections = self.drain.connections(), "drained");
+    /// Waits until the process has to end, and says how it does.
+    async fn asked(&self) -> Asked {
+        loop {
+            tokio::select! {
+                () = signalled() => return Asked::ToEnd,
+                () = self.drain.begun() => return Asked::ToEnd,
+                () = caught(SignalKind::quit()) => {}
+            }
+            let Some(path) = self.reload.config().shutdown().hand_over.clone() else {
+                tracing::warn!("SIGQUIT hands the sockets over at shutdown.hand_over, which is not set");
+                continue;
+            };
+            let sockets = self.sockets.clone();
+            match tokio::task::spawn_blocking(move || sockets.send(&path)).await {
+                Ok(Ok(())) => return Asked::ToHandOver,
+                Ok(Err(error)) => tracing::error!(error, "the sockets were not handed over: this process serves on"),
+                Err(error) => tracing::error!(%error, "the sockets were not handed over: this process serves on"),
+            }
+        }
+    }
+
+    /// What follows a hand-over, once this process accepts no more: it drains, and ends.
+    #[expect(clippy::exit, reason = "the host sleeps until then")]
+    fn end_by_itself(&self) {
+        let (drain, reload) = (self.drain.clone(), self.reload.clone());
+        let (finish, last) = (Arc::clone(&self.finish), Arc::clone(&self.last));
+        tokio::spawn(async move {
+            // Who was accepted last has its answer, like all before.
+            tokio::time::sleep(LAST_ACCEPTED).await;
+            let config = reload.config();
+            end(&drain, config.shutdown(), &finish).await;
+            let _ = tokio::task::spawn_blocking(move || last()).await;
+            std::process::exit(0);
+        });
+    }
+}
+
+/// How long connections that were accepted last may take to send their request.
+const LAST_ACCEPTED: Duration = Duration::from_secs(1);
+
+/// Why the process has to end.
+enum Asked {
+    ToEnd,
+    ToHandOver,
+}
+
+/// Drains, unless a second signal cuts that short, and does what is done last.
+async fn end(drain: &Drain, limits: &Shutdown, finish: &Finish) {
+    tracing::info!(lame_duck = %limits.lame_duck, limit = %limits.drain, "draining");
+    let drained = async {
+        drain.begin();
+        drain.served_out().await;
+        let finished = drain.finished(limits.drain.0).await;
+        tracing::info!(finished, connections = drain.connections(), "drained");
+    };
+    tokio::select! {
+        () = drained => {}
+        () = signalled() => tracing::warn!("second signal: not waiting any longer"),
+    }
+    let grace: Duration = limits.grace.0;
+    if tokio::time::timeout(grace, finish()).await.is_err() {
+        tracing::warn!(?grace, "children did not end in time");
     }
 }
 
@@ -171,40 +252,42 @@ impl std::fmt::Debug for Ending {
 
 #[async_trait::async_trait]
 impl ShutdownSignalWatch for Ending {
-    /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains. A second signal cuts the drain short, not what follows it.
+    /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains; or for SIGQUIT, which hands over first.
     async fn recv(&self) -> ShutdownSignal {
-        wait(&self.drain).await;
-        let config = self.reload.config();
-        let limits = config.shutdown();
-        tracing::info!(lame_duck = %limits.lame_duck, limit = %limits.drain, "draining");
-        tokio::select! {
-            () = self.drained(limits) => {}
-            () = signalled() => tracing::warn!("second signal: not waiting any longer"),
+        match self.asked().await {
+            Asked::ToEnd => {
+                let config = self.reload.config();
+                end(&self.drain, config.shutdown(), &self.finish).await;
+                ShutdownSignal::FastShutdown
+            }
+            Asked::ToHandOver => {
+                tracing::info!("the sockets were handed over");
+                // Connections that are kept go to the new process with their next request.
+                self.drain.leave();
+                tokio::time::sleep(BOTH_ACCEPT).await;
+                self.end_by_itself();
+                // Nobody is accepted any more from here on.
+                ShutdownSignal::GracefulTerminate
+            }
         }
-        let grace: Duration = limits.grace.0;
-        if tokio::time::timeout(grace, (self.finish)()).await.is_err() {
-            tracing::warn!(?grace, "children did not end in time");
-        }
-        ShutdownSignal::FastShutdown
     }
 }
 
-async fn wait(drain: &Drain) {
-    tokio::select! {
-        () = signalled() => {}
-        () = drain.begun() => {}
-    }
-}
-
-/// Waits for SIGTERM or SIGINT. Where no signal can be had, it waits for ever: `POST /drain` still works.
+/// Waits for SIGTERM or SIGINT.
 async fn signalled() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = caught(SignalKind::terminate()) => {}
+        () = caught(SignalKind::interrupt()) => {}
+    }
+}
+
+/// Waits for a signal. Where none can be had, it waits for ever: `POST /drain` still works.
+async fn caught(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signals) => {
+            let _ = signals.recv().await;
+        }
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -17,6 +17,7 @@ pub mod demo;
 pub mod drain;
 mod event;
 mod frames;
+pub mod hand_over;
 pub mod health;
 pub mod host;
 pub mod http1;

@@ -53,7 +53,7 @@ pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> 
     if let Some(exporter) = &exporter {
         global::set_tracer_provider(exporter.provider.clone());
     }
-    Ok(TelemetryGuard { level, _exporter: exporter })
+    Ok(TelemetryGuard { level, exporter })
 }
 
 /// Which lines are written, by the config or else by `RUST_LOG`.
@@ -127,10 +127,20 @@ impl fmt::Debug for Level {
 #[must_use = "spans are sent while this lives"]
 pub struct TelemetryGuard {
     level: Level,
-    _exporter: Option<Exporter>,
+    exporter: Option<Exporter>,
 }
 
 impl TelemetryGuard {
+    /// What sends the last spans, within [`FLUSH_MAX`], where the process ends before this is dropped.
+    pub fn flusher(&self) -> impl Fn() + Send + Sync + 'static {
+        let provider = self.exporter.as_ref().map(|exporter| exporter.provider.clone());
+        move || {
+            if let Some(provider) = &provider {
+                shut_down(provider);
+            }
+        }
+    }
+
     /// Which lines are written.
     pub fn level(&self) -> Level {
         self.level.clone()
@@ -175,13 +185,17 @@ impl fmt::Debug for Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_MAX) {
-            tracing::warn!(%error, "the last spans were not sent");
-        }
+        shut_down(&self.provider);
         if let Some(runtime) = self.runtime.take() {
             // Waiting for its thread would block, which a drop within a runtime must not.
             runtime.shutdown_background();
         }
+    }
+}
+
+fn shut_down(provider: &SdkTracerProvider) {
+    if let Err(error) = provider.shutdown_with_timeout(FLUSH_MAX) {
+        tracing::warn!(%error, "the last spans were not sent");
     }
 }
 

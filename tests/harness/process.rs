@@ -53,6 +53,24 @@ impl Guard {
         Self::configured(program, yaml).listening()
     }
 
+    /// Starts another process in the place of this one, with this config, and waits until it is the one that answers.
+    ///
+    /// # Panics
+    ///
+    /// If it does not take over.
+    pub fn upgraded(&self, program: &str, yaml: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the config");
+        let path = folder.path().join(CONFIG);
+        std::fs::write(&path, yaml).expect("the config is written");
+        let pid = self.pid().to_string();
+        let args = ["--upgrade", &pid, "-c", path.to_str().expect("a plain path")];
+        let new = Self::start_at((self.listen, self.admin), program, "run", &args, Some(folder));
+        let own = format!("\"pid\":{}", new.pid());
+        let answers = || new.get("/status").is_some_and(|reply| reply.text().contains(&own));
+        patiently("the new one answers", answers);
+        new.ready()
+    }
+
     fn configured(program: &str, yaml: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the config");
         let path: PathBuf = folder.path().join(CONFIG);
@@ -77,7 +95,16 @@ impl Guard {
     }
 
     fn start(program: &str, command: &str, args: &[&str], config: Option<tempfile::TempDir>) -> Self {
-        let (listen, admin) = (free_address(), free_address());
+        Self::start_at((free_address(), free_address()), program, command, args, config)
+    }
+
+    fn start_at(
+        (listen, admin): (SocketAddr, SocketAddr),
+        program: &str,
+        command: &str,
+        args: &[&str],
+        config: Option<tempfile::TempDir>,
+    ) -> Self {
         // Flags come before the words of a stdio node's command.
         let mut process = Command::new(program)
             .args([command, "--listen", &listen.to_string(), "--admin", &admin.to_string()])

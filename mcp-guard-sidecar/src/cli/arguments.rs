@@ -61,6 +61,9 @@ pub struct RunArguments {
     /// Where operators and probes are served [default: 127.0.0.1:9901]
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     pub admin: Option<SocketAddr>,
+    /// Take the place of the guard with this process id: get its listening sockets at `shutdown.hand_over`, then it ends
+    #[arg(long, value_name = "PID")]
+    pub upgrade: Option<u32>,
     /// The node as a program on stdio, and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -69,7 +72,7 @@ pub struct RunArguments {
 impl RunArguments {
     /// The file, and what is laid over it.
     pub(super) fn into_source(self) -> Source {
-        let Self { config: file, listen, upstream, admin, command } = self;
+        let Self { config: file, listen, upstream, admin, command, upgrade: _ } = self;
         Source { file, flags: Flags { listen, upstream, admin, command } }
     }
 }

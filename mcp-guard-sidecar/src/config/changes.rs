@@ -105,7 +105,7 @@ mod tests {
         let lines: Vec<_> = told.lines().map(|line| line.split(": is another").next().unwrap()).collect();
         assert_eq!(
             lines,
-            ["admin.address", "guard.limits.sessions", "listeners[0].address"].map(|key| format!("guard.yaml: {key}"))
+            ["listeners[0].address", "admin.address", "guard.limits.sessions"].map(|key| format!("guard.yaml: {key}"))
         );
     }
 

@@ -1,5 +1,6 @@
 //! How the guard ends.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mcp_guard::units::Span;
@@ -18,6 +19,10 @@ pub struct Shutdown {
     pub drain: Span,
     /// How long what is left may take to close after that, child processes among it, before it is killed.
     pub grace: Span,
+    /// A Unix socket at which this process hands its listening sockets to its successor (SIGQUIT, `run --upgrade`), in a folder
+    /// that nobody else may enter; default: there is no hand-over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hand_over: Option<PathBuf>,
 }
 
 impl Default for Shutdown {
@@ -26,6 +31,7 @@ impl Default for Shutdown {
             lame_duck: Span(Duration::ZERO),
             drain: Span(Duration::from_secs(30)),
             grace: Span(Duration::from_secs(5)),
+            hand_over: None,
         }
     }
 }

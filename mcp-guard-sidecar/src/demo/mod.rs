@@ -25,7 +25,7 @@ pub fn demo(listen: Option<SocketAddr>, admin: Option<SocketAddr>) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error.to_string()),
     };
-    run::exit_code(run::start(config, None, introduce))
+    run::exit_code(run::start(config, None, None, introduce))
 }
 
 fn fail(why: &str) -> ExitCode {

@@ -20,6 +20,7 @@ use crate::admission::Connections;
 use crate::cli::complain;
 use crate::config::{Config, ListenAddress};
 use crate::drain::Drain;
+use crate::hand_over::{Predecessor, Sockets};
 use crate::host::{self, Ending};
 use crate::memory::{Memory, Watchdog};
 use crate::metrics_page::{self, AlreadyRecorded};
@@ -68,9 +69,10 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// Runs with `config`, which came from `source`, until SIGTERM, and says with which code to exit.
-pub fn run(config: Config, source: Source) -> ExitCode {
-    exit_code(start(config, Some(source), |_| {}))
+/// Runs with `config`, which came from `source`, until SIGTERM, and says with which code to exit. With a `predecessor` it takes
+/// the place of that process.
+pub fn run(config: Config, source: Source, predecessor: Option<&Predecessor>) -> ExitCode {
+    exit_code(start(config, Some(source), predecessor, |_| {}))
 }
 
 /// The exit code of a guard that has ended, or has not started.
@@ -84,16 +86,23 @@ pub(crate) fn exit_code(result: Result<(), RunError>) -> ExitCode {
     }
 }
 
-/// Starts the guard, tells `announce` where it is, and runs it to its end; a reload reads `source`.
+/// Starts the guard, in the place of its `predecessor` if it has one, tells `announce` where it is, and runs it to its end; a
+/// reload reads `source`.
 ///
 /// # Errors
 ///
 /// [`RunError`] if it cannot start.
-pub fn start(config: Config, source: Option<Source>, announce: impl FnOnce(&Addresses)) -> Result<(), RunError> {
+pub fn start(
+    config: Config,
+    source: Option<Source>,
+    predecessor: Option<&Predecessor>,
+    announce: impl FnOnce(&Addresses),
+) -> Result<(), RunError> {
     let telemetry = telemetry::init(config.telemetry())?;
     open_files::raise();
     let metrics = metrics_page::install()?;
-    let addresses = claim(&config)?;
+    // Where a predecessor listens, nobody else can: it is its sockets that are used.
+    let addresses = if predecessor.is_some() { configured(&config) } else { claim(&config)? };
     // A valid config has exactly one.
     let Some(upstream) = config.upstreams().first() else { return Ok(()) };
     let names = nodes::node_names(upstream);
@@ -106,7 +115,7 @@ pub fn start(config: Config, source: Option<Source>, announce: impl FnOnce(&Addr
     let mut guard = Guard {
         config: &config,
         addresses: &addresses,
-        server: host::server(),
+        server: host::server(predecessor),
         layer: Arc::new(ArcSwap::from_pointee(layer)),
         connections: connections.clone(),
         memory: Arc::clone(&memory),
@@ -128,7 +137,10 @@ pub fn start(config: Config, source: Option<Source>, announce: impl FnOnce(&Addr
     server.add_service(host::listening(AdminApp::new(admin.router()), &addresses.admin.into(), 0));
     tracing::info!(listeners = ?addresses.listeners, admin = %addresses.admin, %node, "serving");
     announce(&addresses);
-    host::run(server, Ending::new(drain, reload, finish));
+    let sockets = Sockets::default();
+    server.add_service(sockets.clone());
+    let flush = telemetry.flusher();
+    host::run(server, Ending::new(drain, reload, sockets, finish, flush));
     Ok(())
 }
 
@@ -141,6 +153,12 @@ fn take_over_bounds(drain: Drain, connections: Connections, memory: Arc<Memory>,
         memory.set_limit(limits.memory_bytes_max());
         level.set(config.telemetry().logs.level);
     })
+}
+
+/// Where the config says that the guard listens.
+fn configured(config: &Config) -> Addresses {
+    let listeners = config.listeners().iter().map(|listener| listener.address.clone()).collect();
+    Addresses { listeners, admin: config.admin().address }
 }
 
 fn claim(config: &Config) -> Result<Addresses, RunError> {
