@@ -201,7 +201,6 @@ impl Ending {
     }
 
     /// What follows a hand-over, once this process accepts no more: it drains, and ends.
-    #[expect(clippy::exit, reason = "the host sleeps until then")]
     fn end_by_itself(&self) {
         let (drain, reload) = (self.drain.clone(), self.reload.clone());
         let (finish, last) = (Arc::clone(&self.finish), Arc::clone(&self.last));
@@ -211,6 +210,7 @@ impl Ending {
             let config = reload.config();
             end(&drain, config.shutdown(), &finish).await;
             let _ = tokio::task::spawn_blocking(move || last()).await;
+            // The host sleeps until then.
             std::process::exit(0);
         });
     }

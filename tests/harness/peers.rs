@@ -119,13 +119,13 @@ impl Peers {
         Peer::start(&mut command, address)
     }
 
-    /// Starts an OpenTelemetry collector that takes OTLP over gRPC at the address given back, and writes the spans
-    /// that it gets to `log` as text.
+    /// Starts an OpenTelemetry collector that takes OTLP over gRPC, and over HTTP, at the addresses given back, and writes the
+    /// spans that it gets to `log` as text.
     ///
     /// # Panics
     ///
     /// If it does not start.
-    pub fn collector(&self, log: &Path) -> (Peer, SocketAddr) {
+    pub fn collector(&self, log: &Path) -> (Peer, [SocketAddr; 2]) {
         let (grpc, http) = (free_address(), free_address());
         let found = walk(&self.folder.join("collector/lib"), "rotel-agent").expect("the collector's program");
         let out = std::fs::File::create(log).expect("a file for its log");
@@ -136,7 +136,7 @@ impl Peers {
         let process = command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).spawn().expect("it starts");
         let peer = Peer { process, address: grpc };
         patiently("the collector listens", || std::net::TcpStream::connect(grpc).is_ok());
-        (peer, grpc)
+        (peer, [grpc, http])
     }
 
     fn run(&self, command: &mut Command) -> Output {

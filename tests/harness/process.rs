@@ -1,6 +1,6 @@
 //! The guard as a real process.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -92,6 +92,22 @@ impl Guard {
             assert!(length > 0, "the demo ended: {printed}");
         }
         (guard, printed)
+    }
+
+    /// What it writes to its standard output, up to the line with `text`; what comes later is for the next one who asks.
+    ///
+    /// # Panics
+    ///
+    /// If it ends before.
+    pub fn output_until(&mut self, text: &str) -> String {
+        let mut printed = String::new();
+        let out = self.process.stdout.as_mut().expect("its output");
+        let mut byte = [0];
+        while !(printed.ends_with('\n') && printed.lines().last().is_some_and(|line| line.contains(text))) {
+            out.read_exact(&mut byte).expect("it goes on");
+            printed.push(char::from(byte[0]));
+        }
+        printed
     }
 
     fn start(program: &str, command: &str, args: &[&str], config: Option<tempfile::TempDir>) -> Self {

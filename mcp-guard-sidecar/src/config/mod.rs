@@ -67,7 +67,9 @@ pub use schema::schema;
 pub use secret::Secret;
 pub use sessions::{Failover, Sessions};
 pub use shutdown::Shutdown;
-pub use telemetry::{InvalidTelemetry, LogConfig, LogFormat, LogLevel, TelemetryConfig, TraceConfig};
+pub use telemetry::{
+    InvalidTelemetry, LogConfig, LogFormat, LogLevel, LogOutput, Protocol, TelemetryConfig, TraceConfig,
+};
 pub use timing::{Health, InvalidTiming, Timeouts};
 pub use tls::{InvalidUpstreamTls, Tls, TlsVersion, UpstreamTls};
 pub use upstream::{Command, InvalidUpstream, Target, Upstream};

@@ -11,21 +11,35 @@ use super::url::HttpUrl;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TelemetryConfig {
-    /// Lines on standard error.
+    /// Lines of what happens: of each kind 100 a second, the rest is dropped and counted.
     pub logs: LogConfig,
     /// Spans for a collector.
     pub traces: TraceConfig,
 }
 
-/// Lines on standard error.
+/// Lines of what happens: of each kind 100 a second, the rest is dropped and counted.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LogConfig {
     /// How a line looks.
     pub format: LogFormat,
+    /// Where lines are written.
+    pub output: LogOutput,
     /// The least important lines that are written.
     pub level: LogLevel,
+}
+
+/// Where log lines are written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LogOutput {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// Standard output.
+    Stdout,
 }
 
 /// How a log line looks.
@@ -85,12 +99,28 @@ pub struct TraceConfig(TraceSpec);
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Traces")]
 struct TraceSpec {
-    /// The collector, OTLP over gRPC, as `http://HOST:PORT`; default: no spans are sent.
+    /// The collector, as `http://HOST:PORT`, with `http` also `http://HOST:PORT/PATH`; default: no spans are sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     otlp: Option<HttpUrl>,
+    /// How OTLP is spoken: over gRPC, or as protobuf over HTTP, where the path is `/v1/traces` if there is none.
+    protocol: Protocol,
     /// Which share of the traces that begin here is sent, from 0 to 1. Traces that callers began keep their decision.
     #[schemars(range(min = 0, max = 1))]
     sample: f64,
+    /// The guard's own span of a call that failed or was refused is sent whatever `sample` says. Every call is recorded for that.
+    errors: bool,
+}
+
+/// How a collector is spoken to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Protocol {
+    /// gRPC.
+    #[default]
+    Grpc,
+    /// Protobuf over HTTP.
+    Http,
 }
 
 /// Telemetry that cannot be meant.
@@ -104,7 +134,7 @@ pub enum InvalidTelemetry {
 
 impl Default for TraceSpec {
     fn default() -> Self {
-        Self { otlp: None, sample: 0.1 }
+        Self { otlp: None, protocol: Protocol::Grpc, sample: 0.1, errors: false }
     }
 }
 
@@ -134,5 +164,15 @@ impl TraceConfig {
     /// The share of the traces that begin here which is sent, from 0 to 1.
     pub fn sample(&self) -> f64 {
         self.0.sample
+    }
+
+    /// How the collector is spoken to.
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol
+    }
+
+    /// Whether what went wrong is sent whatever the share.
+    pub fn keeps_errors(&self) -> bool {
+        self.0.errors
     }
 }

@@ -123,6 +123,11 @@ pub const COUNTERS: &[(&str, &str)] = &[
         "mcp_guard_config_reloads_total",
         "Reloads of the config: applied, unchanged, or rejected, so that the one before counts.",
     ),
+    ("mcp_guard_spans_dropped_total", "Spans that no collector got: no room to wait (full), or the export failed."),
+    (
+        "mcp_guard_log_lines_dropped_total",
+        "Log lines that were not written, since more of their kind came than 100 a second.",
+    ),
     ("mcp_guard_results_replaced_total", "Results that broke their output schema and were replaced by an error."),
 ];
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::Version;
+use http::{HeaderValue, Version};
 use metrics::{Counter, counter};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanKind};
@@ -14,8 +14,9 @@ use super::headers::{self, X_REQUEST_ID};
 use super::meta::{Key, Meta, Outgoing, Splice};
 use super::policy::TracePolicy;
 use super::span::{OpenSpan, Place, Spans, ambient, sender};
-use crate::call::Kind;
+use crate::call::{Call, Kind};
 use crate::middleware::{Answer, Handler, McpRequest};
+use crate::refusal::Reason;
 
 /// What the layer's two handlers share.
 #[derive(Debug)]
@@ -77,7 +78,11 @@ impl<H: Handler> Handler for Trace<H> {
             id
         });
         let span = self.tracing.receive(&mut request);
-        self.next.handle(request).map(|answer| {
+        let call = Arc::clone(&request.call);
+        self.next.handle(request).map(move |answer| {
+            if let Some(reason) = answer.is_refusal() {
+                tell(&call, reason, id.as_ref(), span.as_ref());
+            }
             let mut answer = ended_by(span, answer);
             if let Some(id) = id {
                 answer.head_mut().headers.insert(X_REQUEST_ID, id);
@@ -94,6 +99,22 @@ impl<H: Handler> Handler for TraceUpstream<H> {
         let span = self.tracing.send(&mut request);
         self.next.handle(request).map(|answer| ended_by(span, answer))
     }
+}
+
+/// A line of the log for a call that is refused: what an operator is asked about.
+fn tell(call: &Call, reason: Reason, id: Option<&HeaderValue>, span: Option<&OpenSpan>) {
+    let (trace_id, span_id) =
+        span.map(|span| (span.context().trace_id().to_string(), span.context().span_id().to_string())).unzip();
+    tracing::info!(
+        reason = reason.as_str(),
+        method = call.method.label(),
+        tool = call.tool(),
+        client = call.client.map(tracing::field::display),
+        request_id = id.and_then(|id| id.to_str().ok()),
+        trace_id,
+        span_id,
+        "refused"
+    );
 }
 
 /// `answer`, with `span` ending when it ends.

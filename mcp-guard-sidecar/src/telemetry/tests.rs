@@ -32,6 +32,11 @@ async fn collector(listener: std::net::TcpListener, seen: mpsc::SyncSender<(Stri
     connection.serve_connection(TokioIo::new(stream), service).await.ok();
 }
 
+fn exporting(otlp: &str, protocol: &str) -> Exporter {
+    let config = serde_json::json!({"otlp": otlp, "protocol": protocol, "sample": 1.0});
+    Exporter::start(&serde_json::from_value(config).unwrap()).unwrap().unwrap()
+}
+
 /// The spans of a thread without any runtime leave when the guard is dropped, which is in good time.
 #[test]
 fn spans_reach_the_collector_when_the_guard_goes() {
@@ -41,7 +46,7 @@ fn spans_reach_the_collector_when_the_guard_goes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.spawn(collector(listener, sender));
 
-    let exporter = Exporter::start(&otlp, 1.0).unwrap();
+    let exporter = exporting(&otlp, "grpc");
     drop(exporter.provider.tracer("test").start("tools/call weather"));
     drop(exporter);
 
@@ -57,7 +62,7 @@ fn spans_reach_the_collector_when_the_guard_goes() {
 #[test]
 fn a_silent_collector_delays_the_end_only_so_long() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let exporter = Exporter::start(&format!("http://{}/", listener.local_addr().unwrap()), 1.0).unwrap();
+    let exporter = exporting(&format!("http://{}/", listener.local_addr().unwrap()), "grpc");
     drop(exporter.provider.tracer("test").start("ping"));
     let (done, ended) = mpsc::sync_channel(1);
     std::thread::spawn(move || {

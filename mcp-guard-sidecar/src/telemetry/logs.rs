@@ -1,0 +1,61 @@
+//! The lines of the log: which are written, and where to.
+
+use tracing_subscriber::filter::{FromEnvError, LevelFilter};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+use super::TelemetryError;
+use super::flood::Flood;
+use crate::config::{LogConfig, LogFormat, LogLevel, LogOutput};
+
+/// Which lines are written, by the config or else by `RUST_LOG`.
+fn filter(level: LogLevel) -> Result<EnvFilter, FromEnvError> {
+    let default = match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let mut filter = EnvFilter::builder().with_default_directive(default.into()).from_env()?;
+    // What the host says of its own start concerns nobody who did not ask for it.
+    if std::env::var_os("RUST_LOG").is_none() && level == LogLevel::Info {
+        for quiet in ["pingora_core=warn", "pingora_runtime=warn"].into_iter().filter_map(|text| text.parse().ok()) {
+            filter = filter.add_directive(quiet);
+        }
+    }
+    Ok(filter)
+}
+
+pub(super) fn init(config: &LogConfig) -> Result<Level, TelemetryError> {
+    let (filter, handle) = reload::Layer::new(filter(config.level)?);
+    let writer = match config.output {
+        LogOutput::Stderr => BoxMakeWriter::new(std::io::stderr),
+        LogOutput::Stdout => BoxMakeWriter::new(std::io::stdout),
+    };
+    let lines = fmt::layer().with_writer(writer);
+    let lines: Box<dyn Layer<_> + Send + Sync> = match config.format {
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(Flood::default()).boxed(),
+        LogFormat::Text => lines.with_ansi(false).with_filter(Flood::default()).boxed(),
+    };
+    Registry::default().with(filter).with(lines).try_init()?;
+    Ok(Level(handle))
+}
+
+/// Which lines are written, which may change. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Level(reload::Handle<EnvFilter, Registry>);
+
+impl Level {
+    /// From now on lines of `level` are written, if `RUST_LOG` does not say otherwise.
+    pub fn set(&self, level: LogLevel) {
+        let outcome = filter(level).map_err(|error| error.to_string());
+        let outcome = outcome.and_then(|filter| self.0.reload(filter).map_err(|error| error.to_string()));
+        if let Err(error) = outcome {
+            tracing::warn!(error, "log level");
+        }
+    }
+}

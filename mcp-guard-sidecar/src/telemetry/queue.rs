@@ -1,0 +1,153 @@
+//! Spans that wait to be sent. A call never waits for them: where there is no room, they are dropped, and counted.
+//!
+//! | what                   | bound, and what happens there                                    |
+//! |------------------------|------------------------------------------------------------------|
+//! | spans that wait        | 2,048; the next is dropped, counted as `full`                    |
+//! | spans of an export     | 512, or those of a second                                        |
+//! | an export              | 10 s; its spans are dropped, counted as `failed`                 |
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use metrics::counter;
+use opentelemetry::Context;
+use opentelemetry::trace::Status;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Spans that wait.
+const SPANS_MAX: usize = 2_048;
+/// Spans of one export.
+const BATCH_MAX: usize = 512;
+/// How long the first of them waits for others.
+const BATCH_TIME: Duration = Duration::from_secs(1);
+/// How long an export may take.
+const EXPORT_MAX: Duration = Duration::from_secs(10);
+
+/// The way to the exporter.
+#[derive(Debug)]
+pub(super) struct Queue {
+    spans: mpsc::Sender<SpanData>,
+    orders: mpsc::Sender<Order>,
+    resource: Mutex<Option<oneshot::Sender<Resource>>>,
+}
+
+/// To send what is there, and say when that is done.
+struct Order(std::sync::mpsc::SyncSender<()>);
+
+impl Queue {
+    /// Exports on `runtime`.
+    pub(super) fn start<E: SpanExporter + 'static>(runtime: &Runtime, exporter: E) -> Self {
+        let (spans, waiting) = mpsc::channel(SPANS_MAX);
+        let (orders, ordered) = mpsc::channel(1);
+        let (resource, of) = oneshot::channel();
+        runtime.spawn(async move {
+            let mut exporter = exporter;
+            if let Ok(resource) = of.await {
+                exporter.set_resource(&resource);
+            }
+            export(exporter, waiting, ordered).await;
+        });
+        Self { spans, orders, resource: Mutex::new(Some(resource)) }
+    }
+}
+
+async fn export<E: SpanExporter>(
+    exporter: E,
+    mut waiting: mpsc::Receiver<SpanData>,
+    mut ordered: mpsc::Receiver<Order>,
+) {
+    let mut batch = Vec::new();
+    loop {
+        let order = tokio::select! {
+            biased;
+            count = waiting.recv_many(&mut batch, BATCH_MAX) => {
+                if count == 0 {
+                    return;
+                }
+                tokio::select! {
+                    () = fill(&mut batch, &mut waiting) => None,
+                    order = ordered.recv() => order,
+                }
+            }
+            order = ordered.recv() => order,
+        };
+        loop {
+            if !batch.is_empty() {
+                send(&exporter, std::mem::take(&mut batch)).await;
+            }
+            // What was there when the order came is all sent.
+            if order.is_none() || waiting.is_empty() || waiting.recv_many(&mut batch, BATCH_MAX).await == 0 {
+                break;
+            }
+        }
+        if let Some(Order(done)) = order {
+            // Whoever ordered it may not wait any more.
+            let _ = done.try_send(());
+        }
+    }
+}
+
+/// Waits for more spans, until there are enough or it is time.
+async fn fill(batch: &mut Vec<SpanData>, waiting: &mut mpsc::Receiver<SpanData>) {
+    let _ = timeout(BATCH_TIME, async {
+        while let Some(room) = BATCH_MAX.checked_sub(batch.len()).filter(|room| *room > 0) {
+            if waiting.recv_many(batch, room).await == 0 {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+async fn send<E: SpanExporter>(exporter: &E, batch: Vec<SpanData>) {
+    let count = batch.len();
+    let outcome = timeout(EXPORT_MAX, exporter.export(batch)).await;
+    let error = match outcome {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {EXPORT_MAX:?}"),
+    };
+    tracing::warn!(error, count, "spans are lost");
+    drop_spans("failed", u64::try_from(count).unwrap_or(u64::MAX));
+}
+
+fn drop_spans(reason: &'static str, count: u64) {
+    counter!("mcp_guard_spans_dropped_total", "reason" => reason).increment(count);
+}
+
+impl SpanProcessor for Queue {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        // Of a trace that is not sent, only what went wrong is.
+        let is_wanted = span.span_context.is_sampled() || matches!(span.status, Status::Error { .. });
+        if is_wanted && self.spans.try_send(span).is_err() {
+            drop_spans("full", 1);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.shutdown_with_timeout(EXPORT_MAX)
+    }
+
+    /// Sends what waits. There is nothing else to be closed.
+    fn shutdown_with_timeout(&self, limit: Duration) -> OTelSdkResult {
+        let (done, is_done) = std::sync::mpsc::sync_channel(1);
+        let ordered = self.orders.try_send(Order(done)).is_ok();
+        let in_time = ordered && is_done.recv_timeout(limit).is_ok();
+        if in_time { Ok(()) } else { Err(OTelSdkError::Timeout(limit)) }
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        let sender = self.resource.get_mut().ok().and_then(Option::take);
+        if let Some(sender) = sender {
+            // The exporter waits for it.
+            let _ = sender.send(resource.clone());
+        }
+    }
+}
