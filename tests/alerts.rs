@@ -1,12 +1,14 @@
 //! Alerts, dashboard and runbook: they fit each other and the metrics, and a real Prometheus and Alertmanager take them.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use mcp_guard_tests::peers::{Peer, skip_unless};
-use mcp_guard_tests::{Guard, free_address, patiently, send_to};
+use mcp_guard_tests::upstream::Upstream;
+use mcp_guard_tests::{Guard, call_tool, free_address, patiently, send, send_to};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");
@@ -280,4 +282,25 @@ fn alertmanager_is_told_of_a_node_that_dies_and_then_of_the_last_one() {
     let page = wait_for(&alertmanager, "McpGuardNoNodeHealthy");
     assert_eq!(page["labels"]["severity"], "page");
     patiently("one page is enough", || told(&alertmanager, "McpGuardNodeUnhealthy").is_null());
+}
+
+#[test]
+fn the_metrics_page_is_as_prometheus_wants_it() {
+    if !has_promtool() {
+        return;
+    }
+    let node = Upstream::start();
+    let guard = Guard::run(PROGRAM, &["--upstream", &node.url()]);
+    // Of each kind of metric there is some.
+    for tool in ["echo", "broken", "error"] {
+        send(guard.listen, &[], call_tool(1, tool, json!({})).to_string());
+    }
+    let page = guard.get("/metrics").expect("the page").text();
+    assert!(["process_start_time_seconds ", "mcp_guard_tool_calls_total{"].iter().all(|name| page.contains(name)));
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().expect("promtool runs");
+    promtool.stdin.take().expect("its input").write_all(page.as_bytes()).expect("it reads");
+    let output = promtool.wait_with_output().expect("it ends");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -2,6 +2,7 @@
 
 mod counter;
 mod histogram;
+mod process;
 mod recorder;
 mod stripes;
 

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 
 use super::counter::Striped;
 use super::histogram::Times;
-use super::lock;
+use super::{lock, process};
 
 /// Renders what the process has counted.
 #[derive(Clone)]
@@ -57,6 +57,7 @@ impl Page {
             // Writing to a string does not fail.
             let _ = family.write(name, &mut page);
         }
+        process::write(&mut page);
         page
     }
 }
