@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::gauge;
+use serde_json::{Value, json};
 
 /// The health of one node. A pure state machine behind a lock: probes are told to it.
 #[derive(Debug)]
@@ -76,6 +77,12 @@ impl Health {
     /// Whether calls should come here.
     pub fn is_well(&self) -> bool {
         self.is_well.load(Ordering::Relaxed)
+    }
+
+    /// The same for `/status`.
+    pub fn status(&self) -> Value {
+        let Report { healthy, why, .. } = self.report();
+        json!({"node": self.node, "healthy": healthy, "why": why})
     }
 
     /// What is known now.

@@ -37,6 +37,7 @@ mod sign_of_life;
 pub mod stack;
 pub mod telemetry;
 pub mod tls;
+pub mod top;
 pub mod upstream;
 mod watched;
 mod wire;

@@ -41,6 +41,15 @@ pub enum Subcommand {
     },
     /// Print the JSON Schema of the config file
     Schema,
+    /// Show what a running guard does, each second, until `q` is pressed
+    Top {
+        /// Where its operators are served [default: 127.0.0.1:9901]
+        #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+        admin: Option<SocketAddr>,
+        /// Show it once, as plain text
+        #[arg(long)]
+        once: bool,
+    },
     /// Become a stdio node that ends with the guard; for the guard's own use
     #[command(hide = true)]
     ExecNode(ExecNode),

@@ -15,7 +15,7 @@ mod schema;
 
 pub use arguments::{Arguments, RunArguments, Subcommand};
 pub use exec_node::ExecNode;
-pub(crate) use output::complain;
+pub(crate) use output::{complain, print};
 
 use std::process::ExitCode;
 
@@ -31,6 +31,9 @@ pub fn main() -> ExitCode {
         Subcommand::Demo { listen, admin } => crate::demo::demo(listen, admin),
         Subcommand::Check { config } => check::run(&config),
         Subcommand::Schema => schema::run(),
+        Subcommand::Top { admin, once } => {
+            crate::top::top(admin.unwrap_or(crate::config::Admin::default().address), once)
+        }
         Subcommand::ExecNode(node) => node.run(),
     }
 }

@@ -9,7 +9,7 @@ pub(crate) fn complain(error: &impl Display) {
 }
 
 /// Writes `text` to standard output. A reader that has seen enough, as `head` does, is no failure.
-pub(super) fn print(text: &str) -> io::Result<()> {
+pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
