@@ -59,6 +59,9 @@ impl Admin {
             router = router.route(path, get(started));
         }
         router
+            .route("/", get(|| page(TEXT_HTML, include_str!("page.html"))))
+            .route("/page.css", get(|| page(TEXT_CSS, include_str!("page.css"))))
+            .route("/page.js", get(|| page(TEXT_JAVASCRIPT, include_str!("page.js"))))
             .route("/metrics", get(metrics_page))
             .route("/config", get(config))
             .route("/status", get(status))
@@ -118,6 +121,25 @@ async fn started(State(admin): State<Admin>) -> Response {
 fn report(good: bool, checks: &Value) -> Response {
     let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"status": if good { "ok" } else { "unavailable" }, "checks": checks}))).into_response()
+}
+
+const TEXT_HTML: &str = "text/html; charset=utf-8";
+const TEXT_CSS: &str = "text/css; charset=utf-8";
+const TEXT_JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// A part of the page for people. It may load nothing but what is here, and be shown in no other page.
+async fn page(content_type: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, text).into_response()
 }
 
 async fn metrics_page(State(admin): State<Admin>) -> Response {
