@@ -61,6 +61,15 @@ crowd *args:
 optimized:
     deploy/optimized
 
+# An image from scratch with its SBOM, in a quarter of an hour, and a try of it; as root, with buildah and podman
+container:
+    deploy/container/build
+    deploy/container/try
+
+# Kubernetes manifests and Containerfiles against their schemas and rules
+manifests:
+    .ci/manifests
+
 # Documentation, warnings denied
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

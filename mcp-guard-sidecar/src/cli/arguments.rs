@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
+use mcp_guard::units::Span;
 
 use super::exec_node::ExecNode;
 use crate::config::{Flags, parse_address};
@@ -33,11 +34,23 @@ pub enum Subcommand {
         #[arg(long, value_name = "ADDR", value_parser = parse_address)]
         admin: Option<SocketAddr>,
     },
-    /// Say whether a config file is valid: exit code 0, or 2 and one line for each problem
+    /// Say whether a guard could run with a config file: exit code 0, or 2 and one line for each problem
     Check {
         /// The config file
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+        /// Also resolve the names of nodes, and look for the programs of stdio nodes
+        #[arg(long)]
+        online: bool,
+    },
+    /// Begin the drain of a running guard and wait until it has no connections: exit code 0, or 1 if it still has some
+    Drain {
+        /// Where its operators are served [default: 127.0.0.1:9901]
+        #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+        admin: Option<SocketAddr>,
+        /// How long to wait, as in 30s
+        #[arg(long, value_name = "DURATION", default_value = "30s")]
+        wait: Span,
     },
     /// Print the JSON Schema of the config file
     Schema,

@@ -27,6 +27,7 @@
 mod address;
 mod changes;
 mod decode;
+mod environment;
 mod era;
 mod fault;
 mod flags;

@@ -4,6 +4,7 @@ use saphyr::Scalar;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 use serde_json::{Number, Value};
 
+use super::environment::expand;
 use super::key_path::KeyPath;
 use super::node::{Content, Entry, Node};
 use super::problem::{ConfigError, Place, Problem};
@@ -29,9 +30,17 @@ pub fn json_of_yaml(source: &str, text: &str) -> Result<Value, ConfigError> {
 ///
 /// Errors are the problems after which nothing can be read.
 pub(super) fn read(text: &str) -> Result<(Node, Vec<Problem>), Problem> {
+    read_with(text, &|name| std::env::var(name).ok())
+}
+
+/// The same, where `variable` is the environment.
+pub(super) fn read_with(
+    text: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Node, Vec<Problem>), Problem> {
     // A byte order mark is no part of the text, yet some editors write one.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader { events: Parser::new_from_str(text), problems: Vec::new() };
+    let mut reader = Reader { events: Parser::new_from_str(text), problems: Vec::new(), variable };
     let tree = reader.stream()?;
     Ok((tree.unwrap_or_else(|| Node::empty(START)), reader.problems))
 }
@@ -41,6 +50,7 @@ const START: Place = Place::Text { line: 1, column: 1 };
 struct Reader<'a> {
     events: Parser<'a, StrInput<'a>>,
     problems: Vec<Problem>,
+    variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -115,6 +125,14 @@ impl<'a> Reader<'a> {
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: &Span, path: &KeyPath) -> Option<Content> {
+        let text = match expand(text, self.variable) {
+            Ok(text) => text,
+            Err(what) => {
+                self.problems.push(Problem { path: path.clone(), ..at(span, &what) });
+                return None;
+            }
+        };
+        let text = &*text;
         if style != ScalarStyle::Plain {
             return Some(Content::Scalar(text.into()));
         }

@@ -52,6 +52,11 @@ impl ClientTls {
         connector.connect(self.name.clone(), stream).await.map(TlsStream::Client)
     }
 
+    /// Whether the certificate has that the node is shown.
+    pub fn has_expired(&self) -> bool {
+        self.config.has_expired()
+    }
+
     pub(super) fn watched(&self) -> Arc<dyn Watched> {
         Arc::clone(&self.config) as _
     }

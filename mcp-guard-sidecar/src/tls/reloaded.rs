@@ -73,6 +73,12 @@ impl<T> Reloaded<T> {
         self.current.load_full()
     }
 
+    /// Whether the certificate that is used has expired.
+    pub(super) fn has_expired(&self) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.expiry.is_some_and(has_passed)
+    }
+
     /// Looks at the files, and uses what is new in them if it is good.
     pub(super) fn look(&self) -> Look {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -46,6 +46,11 @@ impl ServerTls {
         Ok((TlsStream::Server(stream), subject))
     }
 
+    /// Whether the certificate has.
+    pub fn has_expired(&self) -> bool {
+        self.0.has_expired()
+    }
+
     pub(super) fn watched(&self) -> Arc<dyn Watched> {
         Arc::clone(&self.0) as _
     }

@@ -73,11 +73,11 @@ impl Figures {
             rates
         };
         let quantiles = Quantiles::between(old, new);
-        let text = |key: &str| now.status[key].as_str().unwrap_or_default().to_owned();
+        let status = |pointer: &str| now.status.pointer(pointer).unwrap_or(&Value::Null);
         Self {
-            version: text("version"),
-            is_draining: now.status["draining"] == true,
-            config_rejected: now.status["config"]["rejected"].as_str().map(str::to_owned),
+            version: text(status("/version")),
+            is_draining: status("/draining") == true,
+            config_rejected: status("/config/rejected").as_str().map(str::to_owned),
             rate: (new.sum("requests_total") - old.sum("requests_total")).max(0.0) / seconds,
             p50: quantiles.at(0.5),
             p99: quantiles.at(0.99),
@@ -85,7 +85,7 @@ impl Figures {
             refusals: rates("refusals_total", "reason"),
             retries: rates("retries_total", "outcome"),
             tools: tools(old, new, seconds),
-            nodes: nodes(&now.status),
+            nodes: nodes(status("/nodes")),
             breakers: breakers(new),
             levels: LEVELS
                 .into_iter()
@@ -122,12 +122,16 @@ fn tools(old: &Page, new: &Page, seconds: f64) -> Vec<Tool> {
     tools
 }
 
-fn nodes(status: &Value) -> Vec<Node> {
-    let nodes = status["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let node =
-        |node: &Value| Node { name: text(&node["node"]), is_well: node["healthy"] == true, why: text(&node["why"]) };
-    nodes.iter().map(node).collect()
+fn nodes(nodes: &Value) -> Vec<Node> {
+    let node = |node: &Value| {
+        let field = |name: &str| node.get(name).unwrap_or(&Value::Null);
+        Node { name: text(field("node")), is_well: field("healthy") == true, why: text(field("why")) }
+    };
+    nodes.as_array().into_iter().flatten().map(node).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 fn breakers(page: &Page) -> Vec<(String, String, bool)> {

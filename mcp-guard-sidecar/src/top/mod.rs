@@ -8,8 +8,8 @@ mod figures;
 mod page;
 mod view;
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -21,16 +21,10 @@ use serde_json::Value;
 
 use self::figures::Figures;
 use self::page::Page;
-use crate::cli::complain;
+use crate::cli::{ask, complain, pause};
 
 /// How often the guard is asked.
 const INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long it may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The largest answer that is read: a page of metrics with all labels that there may be has less.
-const BYTES_MAX: u64 = 16 << 20;
 
 /// What the guard said at one time.
 #[derive(Debug)]
@@ -42,8 +36,8 @@ struct Sample {
 
 impl Sample {
     fn take(admin: SocketAddr) -> io::Result<Self> {
-        let page = Page::parse(&get(admin, "/metrics")?);
-        let status = serde_json::from_str(&get(admin, "/status")?)?;
+        let page = Page::parse(&ask(admin, "GET", "/metrics")?);
+        let status = serde_json::from_str(&ask(admin, "GET", "/status")?)?;
         Ok(Self { at: clock::now(), page, status })
     }
 }
@@ -101,7 +95,7 @@ const ROWS: u16 = 40;
 
 fn print(admin: SocketAddr) -> io::Result<()> {
     let before = Sample::take(admin)?;
-    std::thread::sleep(INTERVAL);
+    pause(INTERVAL);
     let figures = Figures::between(&before, &Sample::take(admin)?);
     crate::cli::print(&plain(admin, &figures))
 }
@@ -118,17 +112,6 @@ fn plain(admin: SocketAddr, figures: &Figures) -> String {
         text.push('\n');
     }
     format!("{}\n", text.trim_end())
-}
-
-fn get(admin: SocketAddr, path: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&admin, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: {admin}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(BYTES_MAX).read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
-    let is_ok = head.split(' ').nth(1) == Some("200");
-    if is_ok { Ok(body.to_owned()) } else { Err(io::Error::other(head.lines().next().unwrap_or_default().to_owned())) }
 }
 
 #[cfg(test)]
