@@ -303,7 +303,7 @@ pub fn rpc(message: &Value) -> Response {
 }
 
 /// A stream with one event that then stays open.
-fn open_stream() -> Response {
+pub fn open_stream() -> Response {
     let event = b"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
     let first = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(event))]);
     let body = Body::from_stream(futures_util::StreamExt::chain(first, futures_util::stream::pending()));

@@ -1,0 +1,54 @@
+//! The end of a guard with much to do: whoever was accepted is answered, streams end, and it is over in time.
+
+use std::time::{Duration, Instant};
+
+use mcp_guard_tests::upstream::{Upstream, open_stream};
+use mcp_guard_tests::{Guard, Wire, call_tool, patiently, post};
+use serde_json::json;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");
+const STREAMS: usize = 1000;
+const CALLS: usize = 200;
+
+/// The bar of issue 5.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how long another process takes is by the world's clock")]
+fn a_thousand_streams_and_two_hundred_calls_in_flight_end_in_time_and_no_call_is_lost() {
+    let node = Upstream::scripted(|message| (message.method() == "GET").then(open_stream));
+    let config = json!({
+        "upstreams": [{"url": node.url(), "connections": 2000}],
+        "guard": {"limits": {"connections_per_client": 2000}, "rate_limits": [], "queue": {"adaptive": false, "concurrency": 400}},
+        "shutdown": {"drain": "20s", "grace": "1s"},
+    });
+    let mut guard = Guard::with_config(PROGRAM, &config.to_string());
+    let listen = format!(
+        "GET /mcp HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\nmcp-session-id: s\r\nmcp-protocol-version: 2025-11-25\r\n\r\n",
+        guard.listen
+    );
+    let mut streams: Vec<_> = (0..STREAMS).map(|_| Wire::connect(guard.listen)).collect();
+    streams.iter_mut().for_each(|stream| stream.write(&listen));
+    for stream in &mut streams {
+        let head = stream.head();
+        assert_eq!(head.status, 200, "{}", head.text());
+    }
+    let mut calls: Vec<_> = (0..CALLS).map(|_| Wire::connect(guard.listen)).collect();
+    for (id, call) in (0..).zip(&mut calls) {
+        call.write(post(guard.listen, &[], call_tool(id, "hold", json!({})).to_string()));
+    }
+    patiently("all calls have arrived", || node.calls() == CALLS);
+    guard.signal("TERM");
+    let told = Instant::now();
+    patiently("it is not ready", || guard.get("/readyz").is_some_and(|reply| reply.status == 503));
+    for stream in &mut streams {
+        while stream.chunk().is_some() {}
+    }
+    node.release(CALLS);
+    for (id, call) in (0..).zip(&mut calls) {
+        let reply = call.message();
+        assert_eq!((reply.status, &reply.json()["id"]), (200, &json!(id)), "{}", reply.text());
+    }
+    assert_eq!(guard.wait(), Some(0));
+    let took = told.elapsed();
+    println!("{STREAMS} streams and {CALLS} calls ended within {took:?}");
+    assert!(took < Duration::from_secs(20));
+}
