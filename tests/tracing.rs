@@ -118,6 +118,26 @@ fn a_refusal_is_a_line_of_the_log_with_the_ids_of_its_trace() {
     assert!(!lines.contains("a secret"));
 }
 
+#[test]
+fn lines_of_the_log_go_to_a_collector_over_both_ways() {
+    let Some(peers) = Peers::find(&["collector"]) else { return };
+    for (protocol, place) in [("grpc", 0), ("http", 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("lines");
+        let (_collector, addresses) = peers.collector_of("logs", &log);
+        let upstream = Upstream::start();
+        let telemetry = json!({"logs": {"otlp": format!("http://{}", addresses[place]), "protocol": protocol}});
+        let config = json!({"version": 1, "upstreams": [{"url": upstream.url()}], "telemetry": telemetry});
+        let mut guard = Guard::with_config(PROGRAM, &config.to_string());
+        send(guard.listen, &[], call_tool(1, "add", json!({"a": "a secret"})).to_string());
+        guard.signal("TERM");
+        assert_eq!(guard.wait(), Some(0));
+        let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+        patiently("lines have arrived", || lines().contains("refused"));
+        assert!(lines().contains("invalid_arguments") && !lines().contains("a secret"), "{}", lines());
+    }
+}
+
 /// The text of the span of that kind and name.
 fn span<'a>(text: &'a str, kind: &str, name: &str) -> &'a str {
     let mut spans = text.split("Span #").filter(|span| span.contains(kind));

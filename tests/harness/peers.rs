@@ -126,13 +126,22 @@ impl Peers {
     ///
     /// If it does not start.
     pub fn collector(&self, log: &Path) -> (Peer, [SocketAddr; 2]) {
+        self.collector_of("traces", log)
+    }
+
+    /// The same for `logs` or `metrics`.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn collector_of(&self, signal: &str, log: &Path) -> (Peer, [SocketAddr; 2]) {
         let (grpc, http) = (free_address(), free_address());
         let found = walk(&self.folder.join("collector/lib"), "rotel-agent").expect("the collector's program");
         let out = std::fs::File::create(log).expect("a file for its log");
         let (grpc_flag, http_flag) = (grpc.to_string(), http.to_string());
         let mut command = Command::new(found);
         command.args(["start", "--otlp-grpc-endpoint", &grpc_flag, "--otlp-http-endpoint", &http_flag]);
-        command.args(["--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]);
+        command.args(["--exporter", "blackhole", "--debug-log", signal, "--debug-log-verbosity", "detailed"]);
         let process = command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).spawn().expect("it starts");
         let peer = Peer { process, address: grpc };
         patiently("the collector listens", || std::net::TcpStream::connect(grpc).is_ok());

@@ -18,7 +18,7 @@ pub struct TelemetryConfig {
 }
 
 /// Lines of what happens: of each kind 100 a second, the rest is dropped and counted.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LogConfig {
@@ -26,6 +26,11 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// Where lines are written.
     pub output: LogOutput,
+    /// A collector that gets them too, as `http://HOST:PORT`, with `http` also `http://HOST:PORT/PATH`; default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<HttpUrl>,
+    /// How OTLP is spoken: over gRPC, or as protobuf over HTTP, where the path is `/v1/logs` if there is none.
+    pub protocol: Protocol,
     /// The least important lines that are written.
     pub level: LogLevel,
 }

@@ -1,6 +1,7 @@
 //! The lines of the log: which are written, and where to.
 
-use tracing_subscriber::filter::{FromEnvError, LevelFilter};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use tracing_subscriber::filter::{FilterExt, FromEnvError, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -8,6 +9,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use super::TelemetryError;
 use super::flood::Flood;
+use super::otlp::Logs;
 use crate::config::{LogConfig, LogFormat, LogLevel, LogOutput};
 
 /// Which lines are written, by the config or else by `RUST_LOG`.
@@ -30,7 +32,7 @@ fn filter(level: LogLevel) -> Result<EnvFilter, FromEnvError> {
     Ok(filter)
 }
 
-pub(super) fn init(config: &LogConfig) -> Result<Level, TelemetryError> {
+pub(super) fn init(config: &LogConfig, exported: Option<&Logs>) -> Result<Level, TelemetryError> {
     let (filter, handle) = reload::Layer::new(filter(config.level)?);
     let writer = match config.output {
         LogOutput::Stderr => BoxMakeWriter::new(std::io::stderr),
@@ -41,9 +43,17 @@ pub(super) fn init(config: &LogConfig) -> Result<Level, TelemetryError> {
         LogFormat::Json => lines.json().flatten_event(true).with_filter(Flood::default()).boxed(),
         LogFormat::Text => lines.with_ansi(false).with_filter(Flood::default()).boxed(),
     };
-    Registry::default().with(filter).with(lines).try_init()?;
+    let exported = exported.map(|logs| {
+        // What the exporter itself has to say would be exported again.
+        let is_own = filter_fn(|of| !EXPORTER.iter().any(|target| of.target().starts_with(target)));
+        OpenTelemetryTracingBridge::new(&logs.provider).with_filter(Flood::default().and(is_own))
+    });
+    Registry::default().with(filter).with(lines).with(exported).try_init()?;
     Ok(Level(handle))
 }
+
+/// Whose lines an exporter causes.
+const EXPORTER: [&str; 4] = ["opentelemetry", "tonic", "hyper", "h2"];
 
 /// Which lines are written, which may change. Clones are the same.
 #[derive(Clone, Debug)]

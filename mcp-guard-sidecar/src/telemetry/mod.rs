@@ -2,6 +2,7 @@
 
 mod flood;
 mod logs;
+mod otlp;
 mod queue;
 mod sampler;
 mod traces;
@@ -32,7 +33,7 @@ pub enum TelemetryError {
     #[error("the log is already set up: {0}")]
     Logs(#[from] TryInitError),
     /// The exporter does not like its address.
-    #[error("traces.otlp: {0}")]
+    #[error("otlp: {0}")]
     Exporter(#[from] ExporterBuildError),
     /// No thread for the exporter.
     #[error("cannot start the exporter's thread: {0}")]
@@ -48,12 +49,13 @@ pub enum TelemetryError {
 ///
 /// [`TelemetryError`]; a collector that cannot be reached is none, it is logged when spans are lost.
 pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> {
-    let level = logs::init(&config.logs)?;
+    let exported = otlp::Logs::start(&config.logs)?;
+    let level = logs::init(&config.logs, exported.as_ref())?;
     let exporter = Exporter::start(&config.traces)?;
     if let Some(exporter) = &exporter {
         global::set_tracer_provider(exporter.provider.clone());
     }
-    Ok(TelemetryGuard { level, exporter })
+    Ok(TelemetryGuard { level, exporter, _logs: exported })
 }
 
 /// Keeps telemetry going. When it is dropped, the last spans are sent, within [`FLUSH_MAX`].
@@ -62,6 +64,7 @@ pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> 
 pub struct TelemetryGuard {
     level: Level,
     exporter: Option<Exporter>,
+    _logs: Option<otlp::Logs>,
 }
 
 impl TelemetryGuard {

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use opentelemetry::KeyValue;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Runtime;
 
+use super::otlp;
 use super::queue::Queue;
 use super::sampler::Sampling;
 use super::{FLUSH_MAX, TelemetryError};
@@ -25,33 +24,26 @@ pub(super) struct Exporter {
 impl Exporter {
     /// Starts it, if there is anybody to send spans to.
     pub(super) fn start(config: &TraceConfig) -> Result<Option<Self>, TelemetryError> {
-        let Some(otlp) = config.otlp() else { return Ok(None) };
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("otlp").enable_all().build()?;
+        let Some(collector) = config.otlp() else { return Ok(None) };
+        let runtime = otlp::runtime()?;
         let exporter = {
             let _context = runtime.enter();
-            exporter(otlp, config.protocol())?
+            exporter(collector, config.protocol())?
         };
-        let resource = Resource::builder()
-            .with_service_name("mcp-guard")
-            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-            .build();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(Queue::start(&runtime, exporter))
             .with_sampler(Sampling::new(config.sample(), config.keeps_errors()))
-            .with_resource(resource)
+            .with_resource(otlp::resource())
             .build();
         Ok(Some(Self { provider, runtime: Some(runtime) }))
     }
 }
 
-fn exporter(otlp: &HttpUrl, protocol: Protocol) -> Result<SpanExporter, ExporterBuildError> {
-    let uri = otlp.uri();
+fn exporter(collector: &HttpUrl, protocol: Protocol) -> Result<SpanExporter, ExporterBuildError> {
     match protocol {
-        Protocol::Grpc => SpanExporter::builder().with_tonic().with_endpoint(uri.to_string()).build(),
+        Protocol::Grpc => SpanExporter::builder().with_tonic().with_endpoint(collector.uri().to_string()).build(),
         Protocol::Http => {
-            let path = if uri.path() == "/" { "v1/traces" } else { "" };
-            SpanExporter::builder().with_http().with_endpoint(format!("{uri}{path}")).build()
+            SpanExporter::builder().with_http().with_endpoint(otlp::http_endpoint(collector, "traces")).build()
         }
     }
 }
