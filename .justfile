@@ -44,8 +44,9 @@ versus *args:
     cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches
     cargo run --release -p mcp-guard-benches --bin versus -- {{args}}
 
-# What a call costs in the library as sessions, tools, keys, rules, schemas, bodies and batches grow
+# What a call costs in the library as sessions, tools, keys, rules, schemas, bodies and batches grow, and in the sidecar as nodes do
 growth *args:
+    cargo build --release -p mcp-guard-sidecar
     cargo run --release -p mcp-guard-benches --bin growth -- {{args}}
 
 # What the library costs a Rust server that links it
