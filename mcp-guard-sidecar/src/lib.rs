@@ -18,6 +18,7 @@ pub mod drain;
 mod event;
 mod frames;
 pub mod hand_over;
+mod hangups;
 pub mod health;
 pub mod host;
 pub mod http1;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::Reload;
+use crate::hangups::Hangups;
 
 /// Reloads on SIGHUP, and when the file has other contents.
 #[derive(Debug)]
@@ -44,17 +44,11 @@ impl Watcher {
 #[async_trait::async_trait]
 impl BackgroundService for Watcher {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut hangups = signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "no SIGHUP")).ok();
+        let mut hangups = Hangups::listen();
         loop {
-            let hung_up = async {
-                match &mut hangups {
-                    Some(hangups) => hangups.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
             let is_asked = tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => false,
-                _ = hung_up => true,
+                () = hangups.next() => true,
                 _ = shutdown.changed() => return,
             };
             // Nothing else runs on this thread.

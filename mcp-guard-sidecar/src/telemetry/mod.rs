@@ -3,6 +3,7 @@
 mod flood;
 mod logs;
 mod otlp;
+mod pause;
 mod queue;
 mod sampler;
 mod traces;

@@ -2,9 +2,9 @@
 //!
 //! | what                   | bound, and what happens there                                    |
 //! |------------------------|------------------------------------------------------------------|
-//! | spans that wait        | 2,048; the next is dropped, counted as `full`                    |
+//! | spans that wait        | 2,048; the next is dropped, counted as `full`, and no trace begins here for a second |
 //! | spans of an export     | 512, or those of a second                                        |
-//! | an export              | 10 s; its spans are dropped, counted as `failed`                 |
+//! | an export              | 10 s; its spans are dropped, counted as `failed`, and no trace begins here for 5 s |
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -19,12 +19,17 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::pause::Pause;
+
 /// Spans that wait.
 const SPANS_MAX: usize = 2_048;
 /// Spans of one export.
 const BATCH_MAX: usize = 512;
 /// How long the first of them waits for others.
 const BATCH_TIME: Duration = Duration::from_secs(1);
+/// How long no trace begins where there is no room, and where an export failed.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+const FAILED_PAUSE: Duration = Duration::from_secs(5);
 /// How long an export may take.
 const EXPORT_MAX: Duration = Duration::from_secs(10);
 
@@ -34,25 +39,27 @@ pub(super) struct Queue {
     spans: mpsc::Sender<SpanData>,
     orders: mpsc::Sender<Order>,
     resource: Mutex<Option<oneshot::Sender<Resource>>>,
+    pause: Pause,
 }
 
 /// To send what is there, and say when that is done.
 struct Order(std::sync::mpsc::SyncSender<()>);
 
 impl Queue {
-    /// Exports on `runtime`.
-    pub(super) fn start<E: SpanExporter + 'static>(runtime: &Runtime, exporter: E) -> Self {
+    /// Exports on `runtime`. Where that does not get on, `pause` is told.
+    pub(super) fn start<E: SpanExporter + 'static>(runtime: &Runtime, exporter: E, pause: Pause) -> Self {
         let (spans, waiting) = mpsc::channel(SPANS_MAX);
         let (orders, ordered) = mpsc::channel(1);
         let (resource, of) = oneshot::channel();
+        let failed = pause.clone();
         runtime.spawn(async move {
             let mut exporter = exporter;
             if let Ok(resource) = of.await {
                 exporter.set_resource(&resource);
             }
-            export(exporter, waiting, ordered).await;
+            export(exporter, waiting, ordered, failed).await;
         });
-        Self { spans, orders, resource: Mutex::new(Some(resource)) }
+        Self { spans, orders, resource: Mutex::new(Some(resource)), pause }
     }
 }
 
@@ -60,6 +67,7 @@ async fn export<E: SpanExporter>(
     exporter: E,
     mut waiting: mpsc::Receiver<SpanData>,
     mut ordered: mpsc::Receiver<Order>,
+    pause: Pause,
 ) {
     let mut batch = Vec::new();
     loop {
@@ -78,7 +86,7 @@ async fn export<E: SpanExporter>(
         };
         loop {
             if !batch.is_empty() {
-                send(&exporter, std::mem::take(&mut batch)).await;
+                send(&exporter, std::mem::take(&mut batch), &pause).await;
             }
             // What was there when the order came is all sent.
             if order.is_none() || waiting.is_empty() || waiting.recv_many(&mut batch, BATCH_MAX).await == 0 {
@@ -104,7 +112,7 @@ async fn fill(batch: &mut Vec<SpanData>, waiting: &mut mpsc::Receiver<SpanData>)
     .await;
 }
 
-async fn send<E: SpanExporter>(exporter: &E, batch: Vec<SpanData>) {
+async fn send<E: SpanExporter>(exporter: &E, batch: Vec<SpanData>, pause: &Pause) {
     let count = batch.len();
     let outcome = timeout(EXPORT_MAX, exporter.export(batch)).await;
     let error = match outcome {
@@ -112,6 +120,7 @@ async fn send<E: SpanExporter>(exporter: &E, batch: Vec<SpanData>) {
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {EXPORT_MAX:?}"),
     };
+    pause.last(FAILED_PAUSE);
     tracing::warn!(error, count, "spans are lost");
     drop_spans("failed", u64::try_from(count).unwrap_or(u64::MAX));
 }
@@ -127,6 +136,7 @@ impl SpanProcessor for Queue {
         // Of a trace that is not sent, only what went wrong is.
         let is_wanted = span.span_context.is_sampled() || matches!(span.status, Status::Error { .. });
         if is_wanted && self.spans.try_send(span).is_err() {
+            self.pause.last(FULL_PAUSE);
             drop_spans("full", 1);
         }
     }

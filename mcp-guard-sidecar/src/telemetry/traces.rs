@@ -7,6 +7,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Runtime;
 
 use super::otlp;
+use super::pause::Pause;
 use super::queue::Queue;
 use super::sampler::Sampling;
 use super::{FLUSH_MAX, TelemetryError};
@@ -30,9 +31,10 @@ impl Exporter {
             let _context = runtime.enter();
             exporter(collector, config.protocol())?
         };
+        let pause = Pause::new();
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(Queue::start(&runtime, exporter))
-            .with_sampler(Sampling::new(config.sample(), config.keeps_errors()))
+            .with_span_processor(Queue::start(&runtime, exporter, pause.clone()))
+            .with_sampler(Sampling::new(config.sample(), config.keeps_errors(), pause))
             .with_resource(otlp::resource())
             .build();
         Ok(Some(Self { provider, runtime: Some(runtime) }))

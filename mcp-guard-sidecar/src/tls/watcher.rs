@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::reloaded::Watched;
 use super::{ClientTls, ServerTls};
+use crate::hangups::Hangups;
 
 /// Looks at files each second, and at once on SIGHUP.
 #[derive(Default)]
@@ -54,17 +54,11 @@ impl fmt::Debug for Watcher {
 #[async_trait::async_trait]
 impl BackgroundService for Watcher {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut hangups = signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "no SIGHUP")).ok();
+        let mut hangups = Hangups::listen();
         loop {
-            let hung_up = async {
-                match &mut hangups {
-                    Some(hangups) => hangups.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
-                _ = hung_up => {}
+                () = hangups.next() => {}
                 _ = shutdown.changed() => return,
             }
             self.look().await;
