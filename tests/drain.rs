@@ -16,7 +16,7 @@ const CALLS: usize = 200;
 fn a_thousand_streams_and_two_hundred_calls_in_flight_end_in_time_and_no_call_is_lost() {
     let node = Upstream::scripted(|message| (message.method() == "GET").then(open_stream));
     let config = json!({
-        "upstreams": [{"url": node.url(), "connections": 2000}],
+        "upstreams": [{"url": node.url(), "connections": 2000, "timeouts": {"connect": "20s"}}],
         "guard": {"limits": {"connections_per_client": 2000}, "rate_limits": [], "queue": {"adaptive": false, "concurrency": 400}},
         "shutdown": {"drain": "20s", "grace": "1s"},
     });

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mcp_guard_tests::upstream::{Upstream, rpc};
-use mcp_guard_tests::{Guard, Reply, Wire, call_tool, patiently, post, send};
+use mcp_guard_tests::{Guard, Reply, Wire, call_tool, free_address, patiently, post, send};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_guard-under-test");
@@ -121,4 +121,52 @@ fn who_cannot_hand_over_serves_on() {
         assert_eq!(send(guard.listen, &[], call(id, "echo")).status, 200);
     }
     assert_eq!(guard.get("/readyz").unwrap().status, 200);
+}
+
+#[test]
+fn a_successor_that_cannot_start_leaves_the_old_one_serving() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Upstream::start());
+    let mut yaml = config(folder.path(), &node);
+    let guard = Guard::with_config(PROGRAM, &yaml.to_string());
+    // Valid, and only found out when it starts.
+    yaml["upstreams"][0] = json!({"url": "https://127.0.0.1:1/mcp", "tls": {"ca": "/nowhere/ca.crt"}});
+    let file = folder.path().join("next.yaml");
+    std::fs::write(&file, yaml.to_string()).unwrap();
+    let mut successor = std::process::Command::new(PROGRAM);
+    successor.args(["run", "--upgrade", &guard.pid().to_string(), "-c"]).arg(&file);
+    assert_eq!(successor.status().expect("it runs").code(), Some(1));
+    for id in 0..3 {
+        assert_eq!(send(guard.listen, &[], call(id, "echo")).status, 200);
+    }
+    assert_eq!(guard.get("/readyz").unwrap().status, 200);
+}
+
+#[test]
+fn a_listener_that_the_new_config_has_no_more_is_closed() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Upstream::start());
+    let (kept, gone, admin) = (free_address(), free_address(), free_address());
+    let yaml = |addresses: &[SocketAddr]| {
+        let mut yaml = config(folder.path(), &node);
+        yaml["listeners"] = addresses.iter().map(|address| json!({"address": address})).collect();
+        yaml["admin"] = json!({"address": admin});
+        yaml.to_string()
+    };
+    let write = |name: &str, yaml: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, yaml).unwrap();
+        file
+    };
+    let run = |file: &Path, more: &[&str]| {
+        let mut guard = std::process::Command::new(PROGRAM);
+        guard.arg("run").args(more).arg("-c").arg(file).spawn().expect("it runs")
+    };
+    let serves = |address: SocketAddr| std::net::TcpStream::connect(address).is_ok();
+    let mut old = run(&write("old.yaml", &yaml(&[kept, gone])), &[]);
+    patiently("both are served", || serves(kept) && serves(gone));
+    let mut new = run(&write("new.yaml", &yaml(&[kept])), &["--upgrade", &old.id().to_string()]);
+    assert_eq!(old.wait().unwrap().code(), Some(0));
+    assert!(serves(kept));
+    assert!(!serves(gone), "nobody would accept there");
+    new.kill().unwrap();
+    new.wait().unwrap();
 }

@@ -252,7 +252,9 @@ impl<H: Handler> GuardApp<H> {
                 let connection = server::Connection::new(stream, unread, silence, accepted, ends);
                 let upgraded = Box::pin(connection.serve(|request| served.answer(request))).await?;
                 let Some(mut upgraded) = upgraded else { return Ok(()) };
-                if let Some(doors) = &self.setup.load_full().doors
+                // Not the whole setup, which a reload may end.
+                let doors = self.setup.load().doors.clone();
+                if let Some(doors) = &doors
                     && let Some(handshake) = upgraded.extensions.remove()
                 {
                     let server::Upgraded { io, unread, .. } = upgraded;

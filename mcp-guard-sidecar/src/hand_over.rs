@@ -25,19 +25,42 @@ pub const BOTH_ACCEPT: Duration = Duration::from_secs(2);
 pub const SOCKETS_MAX: usize = 32;
 
 /// What is passed on: the listening sockets of this process, once its services run. Clones are the same.
-#[derive(Clone, Default)]
-pub struct Sockets(Arc<OnceLock<ListenFds>>);
+#[derive(Clone)]
+pub struct Sockets {
+    sockets: Arc<OnceLock<ListenFds>>,
+    /// How many there are once all services listen.
+    count: usize,
+}
+
+/// The most bytes of their names that pingora passes on, with a space between two.
+const NAME_BYTES_MAX: usize = 2_048;
 
 impl Sockets {
+    /// Of a process that listens with so many sockets.
+    pub fn new(count: usize) -> Self {
+        Self { sockets: Arc::default(), count }
+    }
+
     /// Sends them to the process that waits at `path`. Blocks, for some seconds if nobody waits there.
     ///
     /// # Errors
     ///
     /// What went wrong.
     pub fn send(&self, path: &Path) -> Result<(), String> {
-        let sockets = self.0.get().ok_or("the guard has not started yet")?.lock();
-        if sockets.serialize().0.len() > SOCKETS_MAX {
+        let sockets = self.sockets.get().ok_or("the guard has not started yet")?.lock();
+        let (names, _) = sockets.serialize();
+        if names.len() < self.count {
+            return Err("the guard has not started yet".into());
+        }
+        if names.len() > SOCKETS_MAX {
             return Err(format!("there are more than {SOCKETS_MAX} listening sockets, one for each listener and core"));
+        }
+        // Pingora would read other names out of these, and its process would end.
+        if names.iter().any(|name| name.contains(|letter: char| letter.is_ascii_whitespace())) {
+            return Err("the path of a listening socket contains a space".into());
+        }
+        if names.iter().map(|name| name.len() + 1).sum::<usize>() > NAME_BYTES_MAX {
+            return Err(format!("the addresses of the listening sockets have more than {NAME_BYTES_MAX} bytes"));
         }
         let path = path.to_str().ok_or("the path is no UTF-8")?;
         sockets.send_to_sock(path).map_err(|error| error.to_string())?;
@@ -51,8 +74,13 @@ impl Service for Sockets {
     async fn start_service(&mut self, sockets: Option<ListenFds>, _: ShutdownWatch, _: usize) {
         if let Some(sockets) = sockets {
             // It is started once.
-            let _ = self.0.set(sockets);
+            let _ = self.sockets.set(sockets);
         }
+    }
+
+    /// It listens at none itself; if it did not say so, nobody would close those that the new config has no use for.
+    fn listen_addresses(&self) -> Option<Vec<String>> {
+        Some(Vec::new())
     }
 
     fn name(&self) -> &'static str {
@@ -66,7 +94,7 @@ impl Service for Sockets {
 
 impl fmt::Debug for Sockets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sockets").field("is_started", &self.0.get().is_some()).finish()
+        f.debug_struct("Sockets").field("count", &self.count).finish_non_exhaustive()
     }
 }
 

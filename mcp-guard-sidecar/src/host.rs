@@ -18,7 +18,7 @@ use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{ListenAddress, Shutdown};
 use crate::drain::Drain;
@@ -35,7 +35,7 @@ pub fn cores() -> usize {
 /// Its runtimes do not steal work, so that accept, call and upstream stay on one core; its own grace period is a
 /// sleep, and only entered after a hand-over: then [`Drain`] does its work meanwhile, and ends the process.
 ///
-/// With a `predecessor` it waits for the sockets of that one; without them, the process ends with code 1.
+/// One with a `predecessor` gets its sockets from that one, in [`run`].
 pub fn server(predecessor: Option<&Predecessor>) -> Server {
     let mut configuration = ServerConf {
         threads: 1,
@@ -49,12 +49,7 @@ pub fn server(predecessor: Option<&Predecessor>) -> Server {
         options.upgrade = true;
         configuration.upgrade_sock = path.display().to_string();
     }
-    let mut server = Server::new_with_opt_and_conf(Some(options), configuration);
-    if let Some(predecessor) = predecessor {
-        predecessor.ask();
-    }
-    server.bootstrap();
-    server
+    Server::new_with_opt_and_conf(Some(options), configuration)
 }
 
 /// A week, in seconds.
@@ -149,8 +144,13 @@ pub fn claim_port(address: SocketAddr) -> io::Result<SocketAddr> {
     TcpListener::bind(address)?.local_addr()
 }
 
-/// Runs until a signal and the drain that follows it are over.
-pub fn run(server: Server, ending: Ending) {
+/// Runs until a signal and the drain that follows it are over. First it waits for the sockets of its `predecessor`, if it has
+/// one; nothing that can fail comes behind that, since the other serves no more then. Without them, the process ends with code 1.
+pub fn run(mut server: Server, ending: Ending, predecessor: Option<&Predecessor>) {
+    if let Some(predecessor) = predecessor {
+        predecessor.ask();
+    }
+    server.bootstrap();
     server.run(RunArgs { shutdown_signal: Box::new(ending) });
 }
 
@@ -180,12 +180,15 @@ impl Ending {
     }
 
     /// Waits until the process has to end, and says how it does.
-    async fn asked(&self) -> Asked {
+    async fn asked(&self, signals: &mut Signals) -> Asked {
         loop {
             tokio::select! {
-                () = signalled() => return Asked::ToEnd,
+                // Who is to end does not hand over any more.
+                biased;
+                () = next(&mut signals.terminate) => return Asked::ToEnd,
+                () = next(&mut signals.interrupt) => return Asked::ToEnd,
                 () = self.drain.begun() => return Asked::ToEnd,
-                () = caught(SignalKind::quit()) => {}
+                () = next(&mut signals.quit) => {}
             }
             let Some(path) = self.reload.config().shutdown().hand_over.clone() else {
                 tracing::warn!("SIGQUIT hands the sockets over at shutdown.hand_over, which is not set");
@@ -201,14 +204,19 @@ impl Ending {
     }
 
     /// What follows a hand-over, once this process accepts no more: it drains, and ends.
-    fn end_by_itself(&self) {
+    fn end_by_itself(&self, mut signals: Signals) {
         let (drain, reload) = (self.drain.clone(), self.reload.clone());
         let (finish, last) = (Arc::clone(&self.finish), Arc::clone(&self.last));
         tokio::spawn(async move {
             // Who was accepted last has its answer, like all before.
             tokio::time::sleep(LAST_ACCEPTED).await;
             let config = reload.config();
-            end(&drain, config.shutdown(), &finish).await;
+            // Nobody has asked this process to end yet.
+            let cut = async {
+                signals.end().await;
+                signals.end().await;
+            };
+            end(&drain, config.shutdown(), &finish, cut).await;
             let _ = tokio::task::spawn_blocking(move || last()).await;
             // The host sleeps until then.
             std::process::exit(0);
@@ -225,8 +233,8 @@ enum Asked {
     ToHandOver,
 }
 
-/// Drains, unless a second signal cuts that short, and does what is done last.
-async fn end(drain: &Drain, limits: &Shutdown, finish: &Finish) {
+/// Drains, unless `cut` comes before that is over, and does what is done last.
+async fn end(drain: &Drain, limits: &Shutdown, finish: &Finish, cut: impl Future<Output = ()>) {
     tracing::info!(lame_duck = %limits.lame_duck, limit = %limits.drain, "draining");
     let drained = async {
         drain.begin();
@@ -236,7 +244,7 @@ async fn end(drain: &Drain, limits: &Shutdown, finish: &Finish) {
     };
     tokio::select! {
         () = drained => {}
-        () = signalled() => tracing::warn!("second signal: not waiting any longer"),
+        () = cut => tracing::warn!("another signal: not waiting any longer"),
     }
     let grace: Duration = limits.grace.0;
     if tokio::time::timeout(grace, finish()).await.is_err() {
@@ -254,10 +262,11 @@ impl std::fmt::Debug for Ending {
 impl ShutdownSignalWatch for Ending {
     /// Waits for SIGTERM, SIGINT or `POST /drain`, then drains; or for SIGQUIT, which hands over first.
     async fn recv(&self) -> ShutdownSignal {
-        match self.asked().await {
+        let mut signals = Signals::listen();
+        match self.asked(&mut signals).await {
             Asked::ToEnd => {
                 let config = self.reload.config();
-                end(&self.drain, config.shutdown(), &self.finish).await;
+                end(&self.drain, config.shutdown(), &self.finish, signals.end()).await;
                 ShutdownSignal::FastShutdown
             }
             Asked::ToHandOver => {
@@ -265,7 +274,7 @@ impl ShutdownSignalWatch for Ending {
                 // Connections that are kept go to the new process with their next request.
                 self.drain.leave();
                 tokio::time::sleep(BOTH_ACCEPT).await;
-                self.end_by_itself();
+                self.end_by_itself(signals);
                 // Nobody is accepted any more from here on.
                 ShutdownSignal::GracefulTerminate
             }
@@ -273,21 +282,37 @@ impl ShutdownSignalWatch for Ending {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn signalled() {
-    tokio::select! {
-        () = caught(SignalKind::terminate()) => {}
-        () = caught(SignalKind::interrupt()) => {}
+/// The signals that are waited for, from now on: what comes while nobody waits is not lost.
+struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+    quit: Option<Signal>,
+}
+
+impl Signals {
+    /// Where one cannot be had, it never comes: `POST /drain` still works.
+    fn listen() -> Self {
+        let listen = |kind| signal(kind).inspect_err(|error| tracing::warn!(%error, "signals")).ok();
+        let [terminate, interrupt, quit] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()].map(listen);
+        Self { terminate, interrupt, quit }
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    async fn end(&mut self) {
+        tokio::select! {
+            () = next(&mut self.terminate) => {}
+            () = next(&mut self.interrupt) => {}
+        }
     }
 }
 
-/// Waits for a signal. Where none can be had, it waits for ever: `POST /drain` still works.
-async fn caught(kind: SignalKind) {
-    match signal(kind) {
-        Ok(mut signals) => {
+async fn next(signals: &mut Option<Signal>) {
+    match signals {
+        Some(signals) => {
             let _ = signals.recv().await;
         }
-        Err(_) => std::future::pending().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use mcp_guard::GuardLayer;
@@ -73,13 +74,13 @@ pub struct Prober {
     probe: Probe,
     interval: Duration,
     health: Arc<Health>,
-    layer: GuardLayer,
+    layer: Arc<ArcSwap<GuardLayer>>,
 }
 
 impl Prober {
     /// Asks with `probe` each `interval`, and tells `health`. When the node is well again after it was not, another may
     /// run there, so `layer` forgets its tools.
-    pub fn new(probe: Probe, interval: Duration, health: Arc<Health>, layer: GuardLayer) -> Self {
+    pub fn new(probe: Probe, interval: Duration, health: Arc<Health>, layer: Arc<ArcSwap<GuardLayer>>) -> Self {
         Self { probe, interval, health, layer }
     }
 }
@@ -95,7 +96,7 @@ impl BackgroundService for Prober {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
             if self.health.probed(self.probe.ask().await) {
-                self.layer.forget_tools();
+                self.layer.load().forget_tools();
             }
             tokio::select! {
                 () = tokio::time::sleep(self.interval) => {}

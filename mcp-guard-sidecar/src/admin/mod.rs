@@ -157,6 +157,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "draining": admin.drain.is_leaving(),
+        "turnsAway": admin.drain.is_draining(),
         "connections": admin.drain.connections(),
         "memoryPressure": admin.memory.mark() as u8,
         "config": admin.reload.status(),

@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use serde_json::{Value, json};
 
@@ -36,9 +37,12 @@ pub struct Reload(Arc<Shared>);
 struct Shared {
     source: Option<Source>,
     takeovers: Vec<Takeover>,
-    state: Mutex<State>,
+    /// Read by many; changed by who holds `turn`.
+    state: ArcSwap<State>,
+    turn: Mutex<()>,
 }
 
+#[derive(Clone)]
 struct State {
     config: Arc<Config>,
     /// How many configs have counted.
@@ -65,18 +69,19 @@ impl Reload {
     pub fn new(config: Config, source: Option<Source>, takeovers: Vec<Takeover>) -> Self {
         gauge!("mcp_guard_config_rejected").set(0.0);
         let state = State { config: Arc::new(config), generation: 1, since: now(), rejected: None };
-        Self(Arc::new(Shared { source, takeovers, state: Mutex::new(state) }))
+        Self(Arc::new(Shared { source, takeovers, state: ArcSwap::from_pointee(state), turn: Mutex::default() }))
     }
 
     /// Reads the config, and takes it over if it can be. Blocks while the file is read.
     pub fn now(&self) -> Outcome {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = State::clone(&self.0.state.load());
         let outcome = match self.read(&state.config) {
             Err(problems) => Outcome::Rejected(problems),
             Ok(None) => Outcome::Unchanged,
             Ok(Some((config, changes))) => {
                 self.0.takeovers.iter().for_each(|take_over| take_over(&config));
-                *state =
+                state =
                     State { config: Arc::new(config), generation: state.generation + 1, since: now(), rejected: None };
                 Outcome::Applied(changes)
             }
@@ -86,6 +91,7 @@ impl Reload {
             Outcome::Applied(_) | Outcome::Unchanged => None,
         };
         tell(&outcome, state.generation);
+        self.0.state.store(Arc::new(state));
         outcome
     }
 
@@ -103,12 +109,12 @@ impl Reload {
 
     /// The config that counts.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.0.state.lock().unwrap_or_else(PoisonError::into_inner).config)
+        Arc::clone(&self.0.state.load().config)
     }
 
     /// How it came to be, for `/status`.
     pub fn status(&self) -> Value {
-        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.state.load();
         let since = state.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         json!({
             "source": self.0.source.as_ref().map_or_else(|| "built in".into(), Source::name),

@@ -13,29 +13,37 @@ use crate::hangups::Hangups;
 #[derive(Debug)]
 pub struct Watcher {
     reload: Reload,
-    /// What was seen last.
-    digest: Mutex<Option<u64>>,
+    seen: Mutex<Seen>,
+}
+
+/// What the file contained.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// When it was read for a config.
+    read: Option<u64>,
+    /// When it was looked at last.
+    last: Option<u64>,
 }
 
 /// How often the file is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Watcher {
-    /// Of the file that `reload` reads, as it is now.
+    /// Of the file that `reload` reads. It may have changed since the guard began to start, so the first look reads it.
     pub fn new(reload: Reload) -> Self {
-        let digest = reload.0.source.as_ref().and_then(super::Source::digest);
-        Self { reload, digest: Mutex::new(digest) }
+        Self { reload, seen: Mutex::default() }
     }
 
-    /// Reloads if the file has changed since the last look, or anyway if that `is_asked`.
+    /// Reloads if the file has changed, or anyway if that `is_asked`.
     fn look(&self, is_asked: bool) {
         // A file that cannot be read is being replaced, most likely.
         let found = self.reload.0.source.as_ref().and_then(super::Source::digest);
-        let has_changed = found.is_some_and(|found| {
-            let mut digest = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
-            digest.replace(found) != Some(found)
-        });
-        if has_changed || is_asked {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that changes still may be half written, and valid.
+        let is_new = found.is_some() && found != seen.read && found == seen.last;
+        seen.last = found;
+        if is_new || is_asked {
+            seen.read = found;
             self.reload.now();
         }
     }

@@ -137,10 +137,10 @@ pub fn start(
     server.add_service(host::listening(AdminApp::new(admin.router()), &addresses.admin.into(), 0));
     tracing::info!(listeners = ?addresses.listeners, admin = %addresses.admin, %node, "serving");
     announce(&addresses);
-    let sockets = Sockets::default();
+    let sockets = Sockets::new(sockets_of(&addresses));
     server.add_service(sockets.clone());
     let flush = telemetry.flusher();
-    host::run(server, Ending::new(drain, reload, sockets, finish, flush));
+    host::run(server, Ending::new(drain, reload, sockets, finish, flush), predecessor);
     Ok(())
 }
 
@@ -153,6 +153,12 @@ fn take_over_bounds(drain: Drain, connections: Connections, memory: Arc<Memory>,
         memory.set_limit(limits.memory_bytes_max());
         level.set(config.telemetry().logs.level);
     })
+}
+
+/// How many sockets listen there: one for each core at an address of TCP, and the admin's.
+fn sockets_of(addresses: &Addresses) -> usize {
+    let of = |address: &ListenAddress| if matches!(address, ListenAddress::Tcp(_)) { host::cores() } else { 1 };
+    addresses.listeners.iter().map(of).sum::<usize>() + 1
 }
 
 /// Where the config says that the guard listens.

@@ -69,12 +69,7 @@ impl Guard<'_> {
             }
         };
         for (probe, health) in probes.into_iter().zip(healths.nodes()) {
-            let prober = Prober::new(
-                probe,
-                upstream.health.interval(),
-                Arc::clone(health),
-                GuardLayer::clone(&self.layer.load()),
-            );
+            let prober = Prober::new(probe, upstream.health.interval(), Arc::clone(health), Arc::clone(&self.layer));
             self.server.add_service(background_service("health", prober));
         }
         Ok(finish)

@@ -56,7 +56,7 @@ pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> 
     if let Some(exporter) = &exporter {
         global::set_tracer_provider(exporter.provider.clone());
     }
-    Ok(TelemetryGuard { level, exporter, _logs: exported })
+    Ok(TelemetryGuard { level, exporter, logs: exported })
 }
 
 /// Keeps telemetry going. When it is dropped, the last spans are sent, within [`FLUSH_MAX`].
@@ -65,16 +65,21 @@ pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> 
 pub struct TelemetryGuard {
     level: Level,
     exporter: Option<Exporter>,
-    _logs: Option<otlp::Logs>,
+    logs: Option<otlp::Logs>,
 }
 
 impl TelemetryGuard {
     /// What sends the last spans, within [`FLUSH_MAX`], where the process ends before this is dropped.
     pub fn flusher(&self) -> impl Fn() + Send + Sync + 'static {
-        let provider = self.exporter.as_ref().map(|exporter| exporter.provider.clone());
+        let spans = self.exporter.as_ref().map(|exporter| exporter.provider.clone());
+        let lines = self.logs.as_ref().map(|logs| logs.provider.clone());
         move || {
-            if let Some(provider) = &provider {
-                traces::shut_down(provider);
+            if let Some(spans) = &spans {
+                traces::shut_down(spans);
+            }
+            if let Some(lines) = &lines {
+                // The last lines are of no use to the log itself.
+                let _ = lines.shutdown_with_timeout(FLUSH_MAX);
             }
         }
     }

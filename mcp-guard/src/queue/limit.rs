@@ -93,7 +93,9 @@ impl Limit {
     /// The limit that `policy` asks for, starting as near as may be to what was learned `before`.
     pub(super) fn succeeding(policy: &QueuePolicy, before: u32) -> Self {
         let limit = Self::new(policy);
-        Self { current: f64::from(before).clamp(limit.least, limit.most), ..limit }
+        let current = f64::from(before).clamp(limit.least, limit.most);
+        // What was learned is no beginning from which it would double.
+        Self { current, starting: current <= limit.least, ..limit }
     }
 
     /// How many calls may be in flight now.

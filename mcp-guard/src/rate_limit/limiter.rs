@@ -48,7 +48,10 @@ struct Rule {
 impl RateLimiter {
     /// Whole allowances for everybody; `start` is now, and no later call may be earlier than it.
     pub fn new(limits: &RateLimits, start: Instant) -> Self {
-        let evictions = Arc::new(AtomicU64::new(0));
+        Self::counting(limits, start, Arc::new(AtomicU64::new(0)))
+    }
+
+    fn counting(limits: &RateLimits, start: Instant, evictions: Arc<AtomicU64>) -> Self {
         let rule = |policy: &RateLimitPolicy| Rule {
             allowances: Arc::new(Allowances::new(policy, Arc::clone(&evictions))),
             policy: policy.clone(),
@@ -60,7 +63,8 @@ impl RateLimiter {
     /// The limiter for `limits` that succeeds this one: what callers have spent under a rule stays spent if the rule is the
     /// same in all. Under a rule that is new or another than it was, everybody has a whole allowance.
     pub(super) fn succeeded(&self, limits: &RateLimits) -> Self {
-        let mut next = Self::new(limits, self.start);
+        // Tables that are taken over count where they did.
+        let mut next = Self::counting(limits, self.start, Arc::clone(&self.evictions));
         next.hasher = self.hasher.clone();
         for rule in &mut next.rules {
             if let Some(same) = self.rules.iter().find(|before| before.policy == rule.policy) {

@@ -103,6 +103,9 @@ impl<H: Handler> Handler for TraceUpstream<H> {
 
 /// A line of the log for a call that is refused: what an operator is asked about.
 fn tell(call: &Call, reason: Reason, id: Option<&HeaderValue>, span: Option<&OpenSpan>) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
     let (trace_id, span_id) =
         span.map(|span| (span.context().trace_id().to_string(), span.context().span_id().to_string())).unzip();
     tracing::info!(
