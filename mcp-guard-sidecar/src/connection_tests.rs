@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::stream::Pending;
 use http::Response;
@@ -50,7 +49,7 @@ const SILENCE: Silence = Silence { first: Duration::from_secs(10), between: Dura
 fn app(upstream: impl Upstream) -> Arc<GuardApp<impl Handler>> {
     let service = GuardLayer::new(GuardConfig::default()).layer(upstream);
     let connections = Connections::new(Drain::new(Duration::ZERO), 10, 10);
-    let setup = Arc::new(ArcSwap::from_pointee(Setup::new(service, SILENCE)));
+    let setup = Setup::new(service, SILENCE).current();
     Arc::new(GuardApp::new(setup, connections, Arc::new(Memory::new(u64::MAX, Pressure::default()))))
 }
 

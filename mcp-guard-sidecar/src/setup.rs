@@ -27,6 +27,11 @@ impl<H> Setup<H> {
     pub fn new(service: McpService<H>, silence: Silence) -> Self {
         Self { service, silence, doors: None, resumption: None }
     }
+
+    /// The one that counts, until another is put in its place.
+    pub fn current(self) -> Current<H> {
+        Arc::new(ArcSwap::from_pointee(self))
+    }
 }
 
 impl<H> fmt::Debug for Setup<H> {

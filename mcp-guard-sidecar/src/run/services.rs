@@ -204,8 +204,7 @@ impl Guard<'_> {
             let cores = if matches!(address, ListenAddress::Tcp(_)) { host::cores() } else { 1 };
             for core in 0..cores {
                 let upstream = upstream();
-                let setup =
-                    Arc::new(ArcSwap::from_pointee(front.setup(self.config, &self.layer.load(), upstream())?));
+                let setup = front.setup(self.config, &self.layer.load(), upstream())?.current();
                 let (connections, memory) = (self.connections.clone(), Arc::clone(&self.memory));
                 let app = GuardApp::new(Arc::clone(&setup), connections, memory).tls(tls.clone());
                 self.server.add_service(host::listening(app.proxied(listener.proxy_protocol), address, core));

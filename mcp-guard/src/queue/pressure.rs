@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::class::Priority;
 use crate::call::{Call, Kind, Method};
-use crate::refusal::{Reason, Refusal};
 
 /// How short memory is.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -30,9 +29,6 @@ pub struct Pressure(Arc<AtomicU8>);
 /// Larger messages are refused first.
 const LARGE_BYTES: usize = 64 << 10;
 
-/// When to come back: memory comes back slowly.
-const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
-
 impl Pressure {
     /// From now on `mark` counts.
     pub fn set(&self, mark: Mark) {
@@ -50,7 +46,7 @@ impl Pressure {
     }
 
     /// Whether `call`, whose message has so many `bytes`, is refused before it asks for a place.
-    pub(super) fn refuses(&self, call: &Call, bytes: usize) -> bool {
+    pub fn refuses(&self, call: &Call, bytes: usize) -> bool {
         let mark = self.get();
         // Nearly always, and then nothing else is looked at.
         if mark == Mark::None {
@@ -64,18 +60,13 @@ impl Pressure {
     }
 
     /// Whether `call`, for which there is no place now, is refused rather than kept waiting.
-    pub(super) fn lets_nobody_wait(&self, call: &Call) -> bool {
+    pub fn lets_nobody_wait(&self, call: &Call) -> bool {
         match self.get() {
             Mark::None => false,
             Mark::First => Priority::of(call) == Priority::Work,
             Mark::Second | Mark::Third => Priority::of(call) != Priority::Control,
         }
     }
-}
-
-/// What a call is told.
-pub(super) fn refusal() -> Refusal {
-    Refusal::new(Reason::MemoryPressure, "what runs has to end first").retry_after(RETRY_AFTER)
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, Ready, ready};
 
 use super::gate::{Gate, Permit, Word};
 use super::node_queue::{Shed, Why};
-use super::pressure::{self, Pressure};
+use super::pressure::Pressure;
 use crate::call::Method;
 use crate::middleware::{Answer, Handler, McpRequest, clock};
 use crate::refusal::{Reason, Refusal};
@@ -34,7 +35,7 @@ impl<H: Handler> Handler for Queue<H> {
 
     fn handle(&self, mut request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
         if self.pressure.refuses(&request.call, request.body.len()) {
-            return Either::Right(Either::Left(Either::Right(refuse(&pressure::refusal(), &request))));
+            return Either::Right(Either::Left(Either::Right(refuse(&short_of_memory(), &request))));
         }
         if !request.call.is_request() {
             return Either::Right(Either::Right(self.next.handle(request)));
@@ -42,7 +43,7 @@ impl<H: Handler> Handler for Queue<H> {
         match self.gate.enter(&request.call, request.now) {
             Some(permit) => Either::Left(self.serve(request, permit)),
             None if self.pressure.lets_nobody_wait(&request.call) => {
-                Either::Right(Either::Left(Either::Right(refuse(&pressure::refusal(), &request))))
+                Either::Right(Either::Left(Either::Right(refuse(&short_of_memory(), &request))))
             }
             None => Either::Right(Either::Left(Either::Left(self.wait(&request).then(|word| match word {
                 Ok(permit) => {
@@ -79,6 +80,13 @@ impl<H: Handler> Queue<H> {
 
 fn refuse<B>(refusal: &Refusal, request: &McpRequest) -> Ready<Answer<B>> {
     ready(Answer::refuse(refusal, &request.call))
+}
+
+/// When to come back: memory comes back slowly.
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
+
+fn short_of_memory() -> Refusal {
+    Refusal::new(Reason::MemoryPressure, "what runs has to end first").retry_after(MEMORY_WAIT)
 }
 
 fn refusal(shed: Shed) -> Refusal {

@@ -62,7 +62,8 @@ impl RateLimiter {
 
     /// The limiter for `limits` that succeeds this one: what callers have spent under a rule stays spent if the rule is the
     /// same in all. Under a rule that is new or another than it was, everybody has a whole allowance.
-    pub(super) fn succeeded(&self, limits: &RateLimits) -> Self {
+    #[must_use]
+    pub fn succeeded(&self, limits: &RateLimits) -> Self {
         // Tables that are taken over count where they did.
         let mut next = Self::counting(limits, self.start, Arc::clone(&self.evictions));
         next.hasher = self.hasher.clone();

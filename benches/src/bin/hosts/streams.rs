@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_guard::middleware::{McpService, Node};
+use mcp_guard::queue::Pressure;
 use mcp_guard::session::Profile;
 use mcp_guard_benches::Fault;
 use mcp_guard_sidecar::activity::Silence;
@@ -13,6 +14,7 @@ use mcp_guard_sidecar::connection::GuardApp;
 use mcp_guard_sidecar::drain::Drain;
 use mcp_guard_sidecar::host;
 use mcp_guard_sidecar::memory::Memory;
+use mcp_guard_sidecar::setup::Setup;
 use mcp_guard_sidecar::upstream::dial::Dialer;
 use mcp_guard_sidecar::upstream::http::{HttpOptions, HttpUpstream};
 use pingora::services::listening::Service;
@@ -26,7 +28,8 @@ const SILENCE: Silence = Silence { first: Duration::from_secs(10), between: Dura
 pub(crate) fn serve_stealing(address: SocketAddr, node: SocketAddr) {
     let Ok(next) = Pooled::new(node) else { return };
     let mut server = phases::server();
-    let app = GuardApp::new(McpService::new(Node::new(next)), connections(), SILENCE, memory());
+    let setup = Setup::new(McpService::new(Node::new(next)), SILENCE).current();
+    let app = GuardApp::new(setup, connections(), memory());
     let mut service = Service::new("streams".to_owned(), app);
     service.add_tcp(&address.to_string());
     server.add_service(service);
@@ -45,10 +48,11 @@ pub(crate) fn serve_per_core(address: SocketAddr, node: SocketAddr) -> Result<()
         profile: Profile::Standard,
     })?;
     let connections = connections();
-    let mut server = host::server();
+    let mut server = host::server(None);
+    server.bootstrap();
     for core in 0..host::cores() {
-        let service = McpService::new(Node::new(upstream.another_pool()));
-        let app = GuardApp::new(service, connections.clone(), SILENCE, memory());
+        let setup = Setup::new(McpService::new(Node::new(upstream.another_pool())), SILENCE).current();
+        let app = GuardApp::new(setup, connections.clone(), memory());
         server.add_service(host::listening(app, &address.into(), core));
     }
     server.run_forever();
@@ -56,7 +60,7 @@ pub(crate) fn serve_per_core(address: SocketAddr, node: SocketAddr) -> Result<()
 
 /// Nothing is shed.
 fn memory() -> Arc<Memory> {
-    Arc::new(Memory::new(u64::MAX))
+    Arc::new(Memory::new(u64::MAX, Pressure::default()))
 }
 
 fn connections() -> Connections {
