@@ -55,7 +55,7 @@ fn the_admin_page_shows_it_in_a_browser() {
     assert_eq!(told["alarms"], "");
     let first = |table: &str, row: usize| told[table][row][0].clone();
     assert_eq!((first("tools", 0), &told["tools"][0][2]), (json!("echo"), &json!("3")));
-    assert_eq!(first("refusals", 0), "breaker_open");
+    assert!(told["refusals"].to_string().contains("breaker_open"), "{told}");
     assert_eq!(told["nodes"][0][1], "well");
     assert!(told["nodes"].to_string().contains("tripped"), "{told}");
 }
