@@ -1,7 +1,9 @@
 //! A new process takes the place of the one that serves: nobody is refused, nothing that was accepted is lost.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mcp_guard_tests::upstream::{Upstream, rpc};
@@ -17,6 +19,14 @@ fn config(folder: &Path, node: &Upstream) -> Value {
         "guard": {"rate_limits": []},
         "shutdown": {"hand_over": folder.join("hand-over.sock")},
     })
+}
+
+/// Runs a guard that is not waited for, with a file of its own in `folder`.
+fn run(folder: &Path, config: &Value, flags: &[&str]) -> Child {
+    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile_in(folder).unwrap();
+    file.write_all(config.to_string().as_bytes()).unwrap();
+    let (_, file) = file.keep().unwrap();
+    Command::new(PROGRAM).arg("run").args(flags).arg("-c").arg(file).spawn().expect("it runs")
 }
 
 fn call(id: i64, tool: &str) -> String {
@@ -130,11 +140,8 @@ fn a_successor_that_cannot_start_leaves_the_old_one_serving() {
     let guard = Guard::with_config(PROGRAM, &yaml.to_string());
     // Valid, and only found out when it starts.
     yaml["upstreams"][0] = json!({"url": "https://127.0.0.1:1/mcp", "tls": {"ca": "/nowhere/ca.crt"}});
-    let file = folder.path().join("next.yaml");
-    std::fs::write(&file, yaml.to_string()).unwrap();
-    let mut successor = std::process::Command::new(PROGRAM);
-    successor.args(["run", "--upgrade", &guard.pid().to_string(), "-c"]).arg(&file);
-    assert_eq!(successor.status().expect("it runs").code(), Some(1));
+    let mut successor = run(folder.path(), &yaml, &["--upgrade", &guard.pid().to_string()]);
+    assert_eq!(successor.wait().unwrap().code(), Some(1));
     for id in 0..3 {
         assert_eq!(send(guard.listen, &[], call(id, "echo")).status, 200);
     }
@@ -149,21 +156,12 @@ fn a_listener_that_the_new_config_has_no_more_is_closed() {
         let mut yaml = config(folder.path(), &node);
         yaml["listeners"] = addresses.iter().map(|address| json!({"address": address})).collect();
         yaml["admin"] = json!({"address": admin});
-        yaml.to_string()
-    };
-    let write = |name: &str, yaml: &str| {
-        let file = folder.path().join(name);
-        std::fs::write(&file, yaml).unwrap();
-        file
-    };
-    let run = |file: &Path, more: &[&str]| {
-        let mut guard = std::process::Command::new(PROGRAM);
-        guard.arg("run").args(more).arg("-c").arg(file).spawn().expect("it runs")
+        yaml
     };
     let serves = |address: SocketAddr| std::net::TcpStream::connect(address).is_ok();
-    let mut old = run(&write("old.yaml", &yaml(&[kept, gone])), &[]);
+    let mut old = run(folder.path(), &yaml(&[kept, gone]), &[]);
     patiently("both are served", || serves(kept) && serves(gone));
-    let mut new = run(&write("new.yaml", &yaml(&[kept])), &["--upgrade", &old.id().to_string()]);
+    let mut new = run(folder.path(), &yaml(&[kept]), &["--upgrade", &old.id().to_string()]);
     assert_eq!(old.wait().unwrap().code(), Some(0));
     assert!(serves(kept));
     assert!(!serves(gone), "nobody would accept there");

@@ -9,6 +9,7 @@
 //! there.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -115,11 +116,13 @@ impl Predecessor {
         name(&self.pid.to_string()) == name("self")
     }
 
-    /// Asks it for its sockets, shortly after this process will have begun to wait for them.
-    pub fn ask(&self) {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        if let Some(error) = pid.and_then(|pid| kill_process(pid, Signal::QUIT).err()) {
-            tracing::error!(%error, pid = self.pid, "cannot ask for its sockets");
-        }
+    /// Asks it for its sockets, shortly before this process waits for them.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such process, or it may not be asked.
+    pub fn ask(&self) -> io::Result<()> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+        Ok(kill_process(pid, Signal::QUIT)?)
     }
 }

@@ -30,6 +30,11 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// How many sockets, and so services, listen at `address`: one for each core, and only one on a Unix socket.
+pub fn sockets(address: &ListenAddress) -> usize {
+    if matches!(address, ListenAddress::Tcp(_)) { cores() } else { 1 }
+}
+
 /// A server of pingora's that leaves scheduling, signals and the end to us.
 ///
 /// Its runtimes do not steal work, so that accept, call and upstream stay on one core; its own grace period is a
@@ -146,12 +151,15 @@ pub fn claim_port(address: SocketAddr) -> io::Result<SocketAddr> {
 
 /// Runs until a signal and the drain that follows it are over. First it waits for the sockets of its `predecessor`, if it has
 /// one; nothing that can fail comes behind that, since the other serves no more then. Without them, the process ends with code 1.
-pub fn run(mut server: Server, ending: Ending, predecessor: Option<&Predecessor>) {
-    if let Some(predecessor) = predecessor {
-        predecessor.ask();
-    }
+///
+/// # Errors
+///
+/// If the predecessor cannot be asked.
+pub fn run(mut server: Server, ending: Ending, predecessor: Option<&Predecessor>) -> io::Result<()> {
+    predecessor.map_or(Ok(()), Predecessor::ask)?;
     server.bootstrap();
     server.run(RunArgs { shutdown_signal: Box::new(ending) });
+    Ok(())
 }
 
 /// What is done last.
@@ -207,7 +215,7 @@ impl Ending {
     fn end_by_itself(&self, mut signals: Signals) {
         let (drain, reload) = (self.drain.clone(), self.reload.clone());
         let (finish, last) = (Arc::clone(&self.finish), Arc::clone(&self.last));
-        tokio::spawn(async move {
+        let work = tokio::spawn(async move {
             // Who was accepted last has its answer, like all before.
             tokio::time::sleep(LAST_ACCEPTED).await;
             let config = reload.config();
@@ -218,8 +226,11 @@ impl Ending {
             };
             end(&drain, config.shutdown(), &finish, cut).await;
             let _ = tokio::task::spawn_blocking(move || last()).await;
-            // The host sleeps until then.
-            std::process::exit(0);
+        });
+        tokio::spawn(async move {
+            // The host sleeps until then, however the work ends.
+            let code = i32::from(work.await.is_err());
+            std::process::exit(code);
         });
     }
 }

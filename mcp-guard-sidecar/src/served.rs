@@ -15,6 +15,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use mcp_guard::call::Method as McpMethod;
 use mcp_guard::middleware::{self, GuardBody, Handler, Subject};
+use mcp_guard::queue::Pressure;
 use mcp_guard::refusal::{Reason, Refusal};
 use metrics::counter;
 
@@ -207,23 +208,19 @@ fn ends(drain: Drain) -> Ends {
 
 /// The answer to a request that is not read.
 fn refused<B>(reason: Reason, version: Version) -> Response<DrainedBody<B>> {
-    let (detail, wait) = if reason == Reason::MemoryPressure {
-        ("what runs has to end first", MEMORY_WAIT)
-    } else if reason == Reason::Draining {
-        ("another node serves you", CONNECTION_WAIT)
-    } else {
-        ("close some, or come back later", CONNECTION_WAIT)
-    };
-    let mut response = refused::response(&Refusal::new(reason, detail).retry_after(wait));
-    if reason != Reason::MemoryPressure {
-        close(response.headers_mut(), version);
+    if reason == Reason::MemoryPressure {
+        // It ends no connection.
+        return refused::response(&Pressure::refusal()).map(DrainedBody::Whole);
     }
+    let is_draining = reason == Reason::Draining;
+    let detail = if is_draining { "another node serves you" } else { "close some, or come back later" };
+    let mut response = refused::response(&Refusal::new(reason, detail).retry_after(CONNECTION_WAIT));
+    close(response.headers_mut(), version);
     response.map(DrainedBody::Whole)
 }
 
-/// When to come back: connections come and go, memory comes back more slowly.
+/// When to come back: connections come and go.
 const CONNECTION_WAIT: Duration = Duration::from_secs(1);
-const MEMORY_WAIT: Duration = Duration::from_secs(5);
 
 /// Tells a client of HTTP/1 to come back on another connection. HTTP/2 has GOAWAY for that, and no such header.
 fn close(headers: &mut http::HeaderMap, version: Version) {

@@ -5,15 +5,6 @@ use mcp_guard::middleware::{EdgePolicy, InvalidEdge};
 
 use crate::config::{Config, Listener, Timeouts};
 
-/// The guard of a listener. Its concerns are shared by all listeners and cores that clone `guard`.
-///
-/// # Errors
-///
-/// If the listener's path is no path; a valid config's is one.
-pub fn guard(guard: &GuardLayer, listener: &Listener) -> Result<GuardLayer, InvalidEdge> {
-    Ok(guard.clone().edge(edge(listener)?))
-}
-
 /// All concerns of `config`, with the time-outs for calls to its node.
 pub fn concerns(config: &Config, node: &str, timeouts: &Timeouts) -> GuardLayer {
     let layer = GuardLayer::for_node(config.guard().clone(), node).call_timeout(timeouts.first_byte());

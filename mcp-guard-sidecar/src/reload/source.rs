@@ -1,9 +1,11 @@
 //! Where the config comes from.
 
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Read;
 use std::path::PathBuf;
 
-use crate::config::{Config, ConfigError, Flags};
+use crate::config::{Config, ConfigError, FILE_BYTES_MAX, Flags};
 
 /// The file of `run`, if it was given one, and what its flags lay over that.
 #[derive(Clone, Debug, Default)]
@@ -36,8 +38,10 @@ impl Source {
     /// What tells its contents from others; `None` if they cannot be read now. Contents are compared, not times: a mounted
     /// ConfigMap is replaced by a link that changes, with times of its own.
     pub(super) fn digest(&self) -> Option<u64> {
-        let mut hasher = DefaultHasher::new();
-        std::fs::read(self.file.as_ref()?).ok()?.hash(&mut hasher);
+        let (mut hasher, mut contents) = (DefaultHasher::new(), Vec::new());
+        // What is larger is refused when it is read.
+        File::open(self.file.as_ref()?).ok()?.take(FILE_BYTES_MAX + 1).read_to_end(&mut contents).ok()?;
+        contents.hash(&mut hasher);
         Some(hasher.finish())
     }
 }

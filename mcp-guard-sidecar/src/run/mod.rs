@@ -48,6 +48,9 @@ pub enum RunError {
     /// Metrics could not be set up.
     #[error("metrics: {0}")]
     Metrics(#[from] AlreadyRecorded),
+    /// The process whose place is to be taken cannot be asked for its sockets.
+    #[error("--upgrade: {0}")]
+    Predecessor(#[source] io::Error),
     /// Logs or traces could not be set up.
     #[error("telemetry: {0}")]
     Telemetry(#[from] TelemetryError),
@@ -137,11 +140,11 @@ pub fn start(
     server.add_service(host::listening(AdminApp::new(admin.router()), &addresses.admin.into(), 0));
     tracing::info!(listeners = ?addresses.listeners, admin = %addresses.admin, %node, "serving");
     announce(&addresses);
-    let sockets = Sockets::new(sockets_of(&addresses));
+    // The admin endpoints have one.
+    let sockets = Sockets::new(addresses.listeners.iter().map(host::sockets).sum::<usize>() + 1);
     server.add_service(sockets.clone());
     let flush = telemetry.flusher();
-    host::run(server, Ending::new(drain, reload, sockets, finish, flush), predecessor);
-    Ok(())
+    host::run(server, Ending::new(drain, reload, sockets, finish, flush), predecessor).map_err(RunError::Predecessor)
 }
 
 /// What is bounded anew by another config.
@@ -153,12 +156,6 @@ fn take_over_bounds(drain: Drain, connections: Connections, memory: Arc<Memory>,
         memory.set_limit(limits.memory_bytes_max());
         level.set(config.telemetry().logs.level);
     })
-}
-
-/// How many sockets listen there: one for each core at an address of TCP, and the admin's.
-fn sockets_of(addresses: &Addresses) -> usize {
-    let of = |address: &ListenAddress| if matches!(address, ListenAddress::Tcp(_)) { host::cores() } else { 1 };
-    addresses.listeners.iter().map(of).sum::<usize>() + 1
 }
 
 /// Where the config says that the guard listens.

@@ -15,7 +15,7 @@ use super::{Addresses, RunError};
 use crate::activity::Silence;
 use crate::admission::Connections;
 use crate::clients::{Doors, EventStreams};
-use crate::config::{Config, Era, ListenAddress, Listener, NodeUrl, Target, Upstream, is_secure};
+use crate::config::{Config, Era, Listener, NodeUrl, Target, Upstream, is_secure};
 use crate::connection::GuardApp;
 use crate::health::Healths;
 use crate::host::{self, Finish};
@@ -201,8 +201,7 @@ impl Guard<'_> {
                 self.watcher.server(tls);
             }
             let front = Front::new(index, &streams, self.config);
-            let cores = if matches!(address, ListenAddress::Tcp(_)) { host::cores() } else { 1 };
-            for core in 0..cores {
+            for core in 0..host::sockets(address) {
                 let upstream = upstream();
                 let setup = front.setup(self.config, &self.layer.load(), upstream())?.current();
                 let (connections, memory) = (self.connections.clone(), Arc::clone(&self.memory));
@@ -249,12 +248,11 @@ impl Front {
         let default = Listener::default();
         let listener = config.listeners().get(self.index).unwrap_or(&default);
         let silence = Silence { first: limits.header_timeout(), between: limits.keep_alive() };
-        let mut setup = Setup::new(stack::guard(layer, listener)?.layer(upstream), silence);
-        let doors = Doors::of(listener, stack::edge(listener)?, limits, &self.events);
-        setup.doors = doors.map(Arc::new);
+        let edge = stack::edge(listener)?;
+        let mut setup = Setup::new(layer.clone().edge(edge.clone()).layer(upstream), silence);
+        setup.doors = Doors::of(listener, edge.clone(), limits, &self.events).map(Arc::new);
         let path = listener.path.as_str().to_owned();
-        let resumption = Resumption { streams: Arc::clone(&self.streams), edge: stack::edge(listener)?, path };
-        setup.resumption = Some(Arc::new(resumption));
+        setup.resumption = Some(Arc::new(Resumption { streams: Arc::clone(&self.streams), edge, path }));
         Ok(setup)
     }
 }

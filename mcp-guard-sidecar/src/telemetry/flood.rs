@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 use mcp_guard::middleware::clock;
 use metrics::counter;
 use tracing::callsite::Identifier;
-use tracing::{Event, Metadata};
-use tracing_subscriber::layer::{Context, Filter};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
 
 /// Lines of one kind in a second; the rest is dropped, and counted.
 pub(super) const LINES_MAX: u32 = 100;
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Lets so many lines of each kind through. A kind is a place in the program, so that there are few.
+/// Lets so many lines of each kind through, wherever they go. A kind is a place in the program, so that there are few.
 #[derive(Debug, Default)]
 pub(super) struct Flood(Mutex<HashMap<Identifier, Window>>);
 
@@ -37,12 +38,8 @@ impl Flood {
     }
 }
 
-impl<S> Filter<S> for Flood {
-    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        true
-    }
-
-    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+impl<S: Subscriber> Layer<S> for Flood {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let admits = self.admits(event.metadata().callsite(), clock::now());
         if !admits {
             counter!("mcp_guard_log_lines_dropped_total").increment(1);

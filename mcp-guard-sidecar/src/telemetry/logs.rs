@@ -1,7 +1,7 @@
 //! The lines of the log: which are written, and where to.
 
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use tracing_subscriber::filter::{FilterExt, FromEnvError, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{FromEnvError, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -40,15 +40,15 @@ pub(super) fn init(config: &LogConfig, exported: Option<&Logs>) -> Result<Level,
     };
     let lines = fmt::layer().with_writer(writer);
     let lines: Box<dyn Layer<_> + Send + Sync> = match config.format {
-        LogFormat::Json => lines.json().flatten_event(true).with_filter(Flood::default()).boxed(),
-        LogFormat::Text => lines.with_ansi(false).with_filter(Flood::default()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.with_ansi(false).boxed(),
     };
     let exported = exported.map(|logs| {
         // What the exporter itself has to say would be exported again.
         let is_own = filter_fn(|of| !EXPORTER.iter().any(|target| of.target().starts_with(target)));
-        OpenTelemetryTracingBridge::new(&logs.provider).with_filter(Flood::default().and(is_own))
+        OpenTelemetryTracingBridge::new(&logs.provider).with_filter(is_own)
     });
-    Registry::default().with(filter).with(lines).with(exported).try_init()?;
+    Registry::default().with(filter).with(Flood::default()).with(lines).with(exported).try_init()?;
     Ok(Level(handle))
 }
 

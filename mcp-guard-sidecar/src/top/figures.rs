@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Sample;
-use super::page::Page;
+use super::page::{Page, Series};
 
 /// What a guard does, as of the time between two samples.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,7 +56,7 @@ pub(super) struct Node {
     pub(super) why: String,
 }
 
-const LEVELS: [&str; 6] = ["in_flight", "queue_depth", "concurrency_limit", "sessions", "connections", "breaker_state"];
+const LEVELS: [&str; 5] = ["in_flight", "queue_depth", "concurrency_limit", "sessions", "connections"];
 
 impl Figures {
     pub(super) fn between(before: &Sample, now: &Sample) -> Self {
@@ -87,11 +87,7 @@ impl Figures {
             tools: tools(old, new, seconds),
             nodes: nodes(status("/nodes")),
             breakers: breakers(new),
-            levels: LEVELS
-                .into_iter()
-                .filter(|name| *name != "breaker_state")
-                .map(|name| (name, new.sum(name)))
-                .collect(),
+            levels: LEVELS.map(|name| (name, new.sum(name))).to_vec(),
             memory_bytes: new.sum("memory_bytes"),
             memory_limit_bytes: new.sum("memory_limit_bytes"),
             memory_mark: new.sum("memory_pressure"),
@@ -101,10 +97,9 @@ impl Figures {
 
 fn tools(old: &Page, new: &Page, seconds: f64) -> Vec<Tool> {
     let earlier = old.by("tool_calls_total", "tool");
-    let is_failing = |outcome: &str| outcome != "ok";
     let failed = |page: &Page| {
         let mut failed = BTreeMap::<String, f64>::new();
-        for series in page.of("tool_calls_total").filter(|series| is_failing(series.label("outcome"))) {
+        for series in page.of("tool_calls_total").filter(|series| series.label("outcome") != "ok") {
             *failed.entry(series.label("tool").to_owned()).or_default() += series.value;
         }
         failed
@@ -136,9 +131,8 @@ fn text(value: &Value) -> String {
 
 fn breakers(page: &Page) -> Vec<(String, String, bool)> {
     let tripped = page.of("breaker_state").filter(|series| series.value > 0.0);
-    let breaker = |series: &super::page::Series| {
-        (series.label("node").to_owned(), series.label("tool").to_owned(), series.value < 2.0)
-    };
+    let breaker =
+        |series: &Series| (series.label("node").to_owned(), series.label("tool").to_owned(), series.value < 2.0);
     tripped.map(breaker).collect()
 }
 

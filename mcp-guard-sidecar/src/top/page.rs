@@ -1,5 +1,7 @@
 //! A page of metrics, read again.
 
+use std::collections::BTreeMap;
+
 /// What a page of metrics says ([text format](https://prometheus.io/docs/instrumenting/exposition_formats/) 0.0.4).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Page(Vec<Series>);
@@ -36,8 +38,8 @@ impl Page {
     }
 
     /// The same for each value of a label.
-    pub(super) fn by(&self, name: &str, label: &str) -> std::collections::BTreeMap<String, f64> {
-        let mut sums = std::collections::BTreeMap::new();
+    pub(super) fn by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
+        let mut sums = BTreeMap::new();
         for series in self.of(name) {
             *sums.entry(series.label(label).to_owned()).or_default() += series.value;
         }

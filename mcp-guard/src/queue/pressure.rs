@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use super::class::Priority;
 use crate::call::{Call, Kind, Method};
+use crate::refusal::{Reason, Refusal};
 
 /// How short memory is.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -25,6 +27,9 @@ pub enum Mark {
 /// The mark that is reached, told by whoever knows. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Pressure(Arc<AtomicU8>);
+
+/// How long memory takes to come back.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Larger messages are refused first.
 const LARGE_BYTES: usize = 64 << 10;
@@ -57,6 +62,11 @@ impl Pressure {
             || call.method.is(Method::INITIALIZE)
             || call.method.is(Method::SUBSCRIPTIONS_LISTEN);
         mark == Mark::Third && call.kind != Kind::End || is_large || mark >= Mark::Second && begins
+    }
+
+    /// What is said to those who are refused: when to come back, since memory comes back slowly.
+    pub fn refusal() -> Refusal {
+        Refusal::new(Reason::MemoryPressure, "what runs has to end first").retry_after(RETRY_AFTER)
     }
 
     /// Whether `call`, for which there is no place now, is refused rather than kept waiting.

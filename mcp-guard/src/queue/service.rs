@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, Ready, ready};
@@ -35,7 +34,7 @@ impl<H: Handler> Handler for Queue<H> {
 
     fn handle(&self, mut request: McpRequest) -> impl Future<Output = Answer<H::Body>> + Send {
         if self.pressure.refuses(&request.call, request.body.len()) {
-            return Either::Right(Either::Left(Either::Right(refuse(&short_of_memory(), &request))));
+            return Either::Right(Either::Left(Either::Right(refuse(&Pressure::refusal(), &request))));
         }
         if !request.call.is_request() {
             return Either::Right(Either::Right(self.next.handle(request)));
@@ -43,7 +42,7 @@ impl<H: Handler> Handler for Queue<H> {
         match self.gate.enter(&request.call, request.now) {
             Some(permit) => Either::Left(self.serve(request, permit)),
             None if self.pressure.lets_nobody_wait(&request.call) => {
-                Either::Right(Either::Left(Either::Right(refuse(&short_of_memory(), &request))))
+                Either::Right(Either::Left(Either::Right(refuse(&Pressure::refusal(), &request))))
             }
             None => Either::Right(Either::Left(Either::Left(self.wait(&request).then(|word| match word {
                 Ok(permit) => {
@@ -80,13 +79,6 @@ impl<H: Handler> Queue<H> {
 
 fn refuse<B>(refusal: &Refusal, request: &McpRequest) -> Ready<Answer<B>> {
     ready(Answer::refuse(refusal, &request.call))
-}
-
-/// When to come back: memory comes back slowly.
-const MEMORY_WAIT: Duration = Duration::from_secs(5);
-
-fn short_of_memory() -> Refusal {
-    Refusal::new(Reason::MemoryPressure, "what runs has to end first").retry_after(MEMORY_WAIT)
 }
 
 fn refusal(shed: Shed) -> Refusal {
