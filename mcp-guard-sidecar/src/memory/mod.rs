@@ -39,17 +39,8 @@ pub struct Sample {
     pub cgroup: Option<Usage>,
 }
 
-/// Where the marks are, in parts of a thousand of the limit.
-const MARKS: [(Mark, u64); 3] = [(Mark::Third, 1000), (Mark::Second, 900), (Mark::First, 800)];
-
-/// So far below its beginning a mark ends.
-const RELEASE: u64 = 50;
-
 /// How much of the cgroup's limit counts as all of it: beyond it the kernel kills.
 const CGROUP_PERCENT: u64 = 95;
-
-/// In which part of the last ten seconds, in percent, all that runs in the cgroup must have waited for memory.
-const STALLED: [(Mark, f64); 2] = [(Mark::Second, 30.0), (Mark::First, 10.0)];
 
 impl Memory {
     /// For a process that may have `bytes_max`. What it decides, `pressure` tells the concerns.
@@ -70,7 +61,8 @@ impl Memory {
         let used = of_cgroup.into_iter().chain([(sample.resident, bytes_max)]);
         let used = used.map(|(bytes, max)| bytes.saturating_mul(1000) / max.max(1)).max().unwrap_or_default();
         let stalled = sample.cgroup.and_then(|usage| usage.stalled).unwrap_or_default();
-        let (before, mark) = (self.mark(), mark(used, stalled, self.mark()));
+        let before = self.mark();
+        let mark = before.next(used, stalled);
         if mark != before {
             tracing::warn!(?sample, bytes_max, ?mark, "memory");
             self.pressure.set(mark);
@@ -91,17 +83,6 @@ impl Memory {
     }
 }
 
-/// The mark for so many thousandths `used` and so many percent of the time `stalled`, after it was `before`.
-fn mark(used: u64, stalled: f64, before: Mark) -> Mark {
-    let by_use = MARKS.into_iter().find(|(mark, at)| {
-        let bound = if before >= *mark { at - RELEASE } else { *at };
-        used > bound
-    });
-    let by_stalls = STALLED.into_iter().find(|(_, at)| stalled >= *at);
-    let by_use = by_use.map_or(Mark::None, |(mark, _)| mark);
-    by_use.max(by_stalls.map_or(Mark::None, |(mark, _)| mark))
-}
-
 /// The memory that is in use and not swapped out (RSS), where the system tells it as Linux does; children have their own.
 pub fn resident_bytes() -> Option<u64> {
     let pages = std::fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse::<u64>().ok()?;
@@ -114,28 +95,6 @@ mod tests {
 
     fn memory() -> Memory {
         Memory::new(1000, Pressure::default())
-    }
-
-    #[test]
-    fn marks_begin_where_they_are_and_end_well_below() {
-        let memory = memory();
-        let steps = [
-            (800, Mark::None),
-            (801, Mark::First),
-            (760, Mark::First),
-            (901, Mark::Second),
-            (1000, Mark::Second),
-            (1001, Mark::Third),
-            (951, Mark::Third),
-            (950, Mark::Second),
-            (850, Mark::First),
-            (751, Mark::First),
-            (750, Mark::None),
-        ];
-        for (resident, mark) in steps {
-            memory.sampled(Sample { resident, cgroup: None });
-            assert_eq!(memory.mark(), mark, "{resident}");
-        }
     }
 
     #[test]
@@ -153,15 +112,10 @@ mod tests {
     }
 
     #[test]
-    fn processes_that_stand_still_for_want_of_memory_are_a_mark_too_but_never_the_last() {
-        for (stalled, mark) in [(9.9, Mark::None), (10.0, Mark::First), (30.0, Mark::Second), (100.0, Mark::Second)] {
-            let memory = memory();
-            memory.sampled(Sample {
-                resident: 1,
-                cgroup: Some(Usage { bytes: 1, bytes_max: 1000, stalled: Some(stalled) }),
-            });
-            assert_eq!(memory.mark(), mark, "{stalled}");
-        }
+    fn what_the_cgroup_tells_of_stalls_counts() {
+        let memory = memory();
+        memory.sampled(Sample { resident: 1, cgroup: Some(Usage { bytes: 1, bytes_max: 1000, stalled: Some(30.0) }) });
+        assert_eq!(memory.mark(), Mark::Second);
     }
 
     #[test]

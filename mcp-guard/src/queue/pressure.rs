@@ -24,6 +24,27 @@ pub enum Mark {
     Third = 3,
 }
 
+/// Where the marks are, in thousandths of the limit.
+const MARKS: [(Mark, u64); 3] = [(Mark::Third, 1000), (Mark::Second, 900), (Mark::First, 800)];
+
+/// So far below its beginning a mark ends, so that it does not come and go with each look.
+const RELEASE: u64 = 50;
+
+/// In which part of the time, in percent, all that runs must have waited for memory. That alone is never the last mark.
+const STALLED: [(Mark, f64); 2] = [(Mark::Second, 30.0), (Mark::First, 10.0)];
+
+impl Mark {
+    /// The mark after this one, where so many thousandths of the limit are `used` and all that runs has `stalled` for so
+    /// many percent of the time.
+    #[must_use]
+    pub fn next(self, used: u64, stalled: f64) -> Self {
+        let is_used = |(mark, at): &(Self, u64)| used > if self >= *mark { at - RELEASE } else { *at };
+        let by_use = MARKS.into_iter().find(is_used).map_or(Self::None, |(mark, _)| mark);
+        let by_stalls = STALLED.into_iter().find(|(_, at)| stalled >= *at).map_or(Self::None, |(mark, _)| mark);
+        by_use.max(by_stalls)
+    }
+}
+
 /// The mark that is reached, told by whoever knows. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Pressure(Arc<AtomicU8>);
@@ -86,6 +107,38 @@ mod tests {
 
     fn call(method: &str) -> Call {
         Call::new(Kind::Request, Method::new(method), Revision::V2025_11_25)
+    }
+
+    #[test]
+    fn marks_begin_where_they_are_and_end_well_below() {
+        let mut mark = Mark::None;
+        let steps = [
+            (800, Mark::None),
+            (801, Mark::First),
+            (760, Mark::First),
+            (901, Mark::Second),
+            (1000, Mark::Second),
+            (1001, Mark::Third),
+            (951, Mark::Third),
+            (950, Mark::Second),
+            (850, Mark::First),
+            (751, Mark::First),
+            (750, Mark::None),
+            (5000, Mark::Third),
+            (0, Mark::None),
+        ];
+        for (used, next) in steps {
+            mark = mark.next(used, 0.0);
+            assert_eq!(mark, next, "{used}");
+        }
+    }
+
+    #[test]
+    fn what_stands_still_for_want_of_memory_is_a_mark_too_but_never_the_last() {
+        for (stalled, mark) in [(9.9, Mark::None), (10.0, Mark::First), (30.0, Mark::Second), (100.0, Mark::Second)] {
+            assert_eq!(Mark::None.next(0, stalled), mark, "{stalled}");
+        }
+        assert_eq!(Mark::None.next(1001, 10.0), Mark::Third);
     }
 
     /// Which marks refuse what, before it asks for a place, and when there is none.
