@@ -84,6 +84,16 @@ fn a_stream_is_resumed_by_its_own_session_alone_and_no_longer_than_that() {
 }
 
 #[test]
+fn a_stream_that_listened_elsewhere_begins_anew_but_no_answer_does() {
+    let guard = guard();
+    let session = open(&guard);
+    // As another guard in front of the same node numbers its streams, or the one before this.
+    for (id, status) in [("guard-00000000000000a2-7", 200), ("guard-00000000000000a3-7", 404)] {
+        assert_eq!(resume(&guard, &session, id).head().status, status);
+    }
+}
+
+#[test]
 fn what_is_said_while_nobody_listens_is_heard_later() {
     let guard = guard();
     let session = open(&guard);

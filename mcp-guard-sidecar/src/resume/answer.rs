@@ -16,7 +16,7 @@ use metrics::counter;
 use tokio::time::{Sleep, sleep};
 
 use super::source::{OfAnswer, OfBody};
-use super::{LAST_EVENT_ID, PRIMED_AFTER, Reader, Resumable, Source, Streams, forget, found};
+use super::{Found, LAST_EVENT_ID, PRIMED_AFTER, Reader, Resumable, Source, Streams, forget, found};
 use crate::refused;
 use crate::served::DrainedBody;
 use crate::sign_of_life::SignOfLife;
@@ -118,16 +118,20 @@ impl Resumption {
         }
         let (method, headers, subject) = (request.method(), request.headers(), subject.map(|subject| &subject.0));
         let resumable = Resumable::of(&self.streams, method, headers, subject);
-        let Some((stream, behind)) = found(&self.streams, method, headers, subject) else {
+        let Some(found) = found(&self.streams, method, headers, subject) else {
             forget(&self.streams, method, headers, subject);
             return resumable.map_or(Entry::Plain, Entry::Resumable);
         };
-        let refusal = match (self.edge.admit_by_name(request.uri(), headers), stream, resumable) {
-            (Ok(()), Some(stream), _) if stream.is_call() => return Entry::Answered(resumed(stream.read(behind))),
-            (Ok(()), Some(stream), Some(mut resumable)) => {
+        let refusal = match (self.edge.admit_by_name(request.uri(), headers), found, resumable) {
+            (Ok(()), Found::Kept(stream, behind), _) if stream.is_call() => {
+                return Entry::Answered(resumed(stream.read(behind)));
+            }
+            (Ok(()), found @ (Found::Kept(..) | Found::Listened), Some(mut resumable)) => {
                 // The id says nothing to the node, who is asked for what it has to say from now on.
                 request.headers_mut().remove(&LAST_EVENT_ID);
-                resumable.continues = Some((stream, behind));
+                if let Found::Kept(stream, behind) = found {
+                    resumable.continues = Some((stream, behind));
+                }
                 return Entry::Resumable(resumable);
             }
             (Ok(()), ..) => Refusal::new(Reason::NotFound, "the stream of `Last-Event-ID` is kept no longer"),

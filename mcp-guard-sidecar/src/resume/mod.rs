@@ -8,7 +8,7 @@
 //! | the client is gone, and the stream was to answer a call  | the call goes on, its answer is kept                 |
 //! | the client is gone, and the stream only listens          | it ends at the node, and begins anew when it is resumed: what the node says meanwhile waits where it always waits |
 //! | it asks for what comes behind an event, within 2 minutes | what is kept of that is sent again, then what comes  |
-//! | the stream is not there, or is another session's or client's | 404                                              |
+//! | the stream is not there, as after a restart, or is another session's or client's | 404 if it answered a call; one that listened begins anew |
 //! | it resumes while its first connection is open still      | that one ends                                        |
 //! | the session ends                                         | its streams are forgotten                            |
 //!
@@ -96,20 +96,28 @@ impl Resumable {
     }
 }
 
-/// The stream of the guard's own that a GET resumes, if it is kept, and the number of the event behind which it goes on;
-/// `None` if the GET resumes nothing of the guard's.
-fn found(
-    streams: &Streams,
-    method: &Method,
-    headers: &HeaderMap,
-    subject: Option<&Arc<str>>,
-) -> Option<(Option<Arc<Stream>>, u64)> {
+/// What a GET names to be resumed.
+enum Found {
+    /// The stream that is kept, behind this event.
+    Kept(Arc<Stream>, u64),
+    /// One that only listened, and is not kept here: what it missed is lost, what is to come is not.
+    Listened,
+    /// The answer to a call, which is not kept here.
+    Answer,
+}
+
+/// What a GET resumes; `None` if that is nothing of a guard's own.
+fn found(streams: &Streams, method: &Method, headers: &HeaderMap, subject: Option<&Arc<str>>) -> Option<Found> {
     if *method != Method::GET {
         return None;
     }
     let (stream, event) = stream::parse_id(headers.get(&LAST_EVENT_ID)?.to_str().ok()?)?;
     let owner = Owner { session: headers.get(&SESSION)?.clone(), subject: subject.cloned() };
-    Some((streams.find(&owner, stream), event))
+    Some(match streams.find(&owner, stream) {
+        Some(stream) => Found::Kept(stream, event),
+        None if stream::answers_call(stream) => Found::Answer,
+        None => Found::Listened,
+    })
 }
 
 /// Forgets the streams of a session that its client ends with this request.

@@ -151,6 +151,16 @@ fn id(stream: u64, event: u64) -> String {
     format!("guard-{stream:016x}-{event:x}")
 }
 
+/// The id of the stream with this number: the last bit says that it answers a call, also to who knows no more of it.
+pub(super) fn numbered(number: u64, is_call: bool) -> u64 {
+    number << 1 | u64::from(is_call)
+}
+
+/// Whether the stream with this id answers a call.
+pub(super) fn answers_call(stream: u64) -> bool {
+    stream & 1 == 1
+}
+
 /// The stream and the number that an id of the guard's own names.
 pub(super) fn parse_id(id: &str) -> Option<(u64, u64)> {
     let (stream, event) = id.strip_prefix("guard-")?.split_once('-')?;

@@ -8,7 +8,7 @@ use mcp_guard::middleware::clock;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
-use super::stream::{Reader, Stream};
+use super::stream::{Reader, Stream, numbered};
 use super::{KEPT, Owner, STREAMS_MAX, Source};
 
 /// The streams of all sessions.
@@ -44,7 +44,7 @@ impl Streams {
             return None;
         }
         state.next = state.next.wrapping_add(1);
-        let id = state.next;
+        let id = numbered(state.next, is_call);
         let streams = state.by_owner.entry(owner.clone()).or_default();
         if streams.len() >= STREAMS_MAX {
             let oldest = streams.iter().position(|stream| stream.idle_since().is_some())?;
