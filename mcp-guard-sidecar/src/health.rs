@@ -1,17 +1,16 @@
 //! Whether the node is well: so many good or bad probes in a row turn the answer round.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use metrics::gauge;
+use arc_swap::ArcSwap;
+use metrics::{Gauge, gauge};
 use serde_json::{Value, json};
 
 /// The health of one node. A pure state machine behind a lock: probes are told to it.
 #[derive(Debug)]
 pub struct Health {
     node: String,
-    unhealthy_after: u32,
-    healthy_after: u32,
     state: Mutex<State>,
     /// The same as in it, for each call to read.
     is_well: AtomicBool,
@@ -19,10 +18,13 @@ pub struct Health {
 
 #[derive(Debug)]
 struct State {
+    unhealthy_after: u32,
+    healthy_after: u32,
     healthy: bool,
     was_healthy: bool,
     in_a_row: u32,
     why: String,
+    is_retired: bool,
 }
 
 /// What the health endpoints say.
@@ -40,26 +42,55 @@ pub struct Report {
 impl Health {
     /// A node that is not well until its first good probe.
     pub fn new(node: impl Into<String>, unhealthy_after: u32, healthy_after: u32) -> Self {
-        let state = State { healthy: false, was_healthy: false, in_a_row: 0, why: "not probed yet".into() };
-        Self {
-            node: node.into(),
+        let state = State {
             unhealthy_after,
             healthy_after,
-            state: Mutex::new(state),
-            is_well: AtomicBool::new(false),
-        }
+            healthy: false,
+            was_healthy: false,
+            in_a_row: 0,
+            why: "not probed yet".into(),
+            is_retired: false,
+        };
+        Self { node: node.into(), state: Mutex::new(state), is_well: AtomicBool::new(false) }
+    }
+
+    /// How the node is called.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// It is to be heard of, and so many probes in a row turn the answer round from now on.
+    pub fn enlist(&self, unhealthy_after: u32, healthy_after: u32) {
+        let mut state = self.lock();
+        state.is_retired = false;
+        (state.unhealthy_after, state.healthy_after) = (unhealthy_after, healthy_after);
+    }
+
+    /// Nobody is to hear of it any more. The page of metrics shows no series that is no number.
+    pub fn retire(&self) {
+        let mut state = self.lock();
+        state.is_retired = true;
+        self.gauge().set(f64::NAN);
+    }
+
+    fn gauge(&self) -> Gauge {
+        gauge!("mcp_guard_upstream_healthy", "node" => self.node.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes note of a probe. True if by this one a node is well again that was not any more.
     pub fn probed(&self, result: Result<(), String>) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let good = result.is_ok();
         state.why = result.err().unwrap_or_else(|| "reachable".into());
         // The very first good probe is enough: there is no failure to recover from.
         let needed = match (good, state.was_healthy) {
             (true, false) => 1,
-            (true, true) => self.healthy_after,
-            (false, _) => self.unhealthy_after,
+            (true, true) => state.healthy_after,
+            (false, _) => state.unhealthy_after,
         };
         let has_recovered = good && !state.healthy && state.was_healthy;
         state.in_a_row = if good == state.healthy { 0 } else { state.in_a_row + 1 };
@@ -70,7 +101,9 @@ impl Health {
             state.in_a_row = 0;
             self.is_well.store(good, Ordering::Relaxed);
         }
-        gauge!("mcp_guard_upstream_healthy", "node" => self.node.clone()).set(if state.healthy { 1.0 } else { 0.0 });
+        if !state.is_retired {
+            self.gauge().set(if state.healthy { 1.0 } else { 0.0 });
+        }
         has_recovered && turns
     }
 
@@ -79,37 +112,44 @@ impl Health {
         self.is_well.load(Ordering::Relaxed)
     }
 
-    /// The same for `/status`.
-    pub fn status(&self) -> Value {
-        let Report { healthy, why, .. } = self.report();
-        json!({"node": self.node, "healthy": healthy, "why": why})
-    }
-
     /// What is known now.
     pub fn report(&self) -> Report {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
         Report { healthy: state.healthy, was_healthy: state.was_healthy, why: state.why.clone() }
     }
 }
 
-/// The health of all nodes of an upstream: it is well while one of them is.
-#[derive(Clone, Debug)]
-pub struct Healths(Arc<[Arc<Health>]>);
+/// The health of all nodes of an upstream: it is well while one of them is. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Healths(Arc<ArcSwap<Nodes>>);
+
+#[derive(Debug, Default)]
+struct Nodes {
+    listed: Vec<Arc<Health>>,
+    leaving: Vec<Arc<Health>>,
+}
 
 impl Healths {
-    /// Those of these nodes.
-    pub fn new(nodes: impl IntoIterator<Item = Arc<Health>>) -> Self {
-        Self(nodes.into_iter().collect())
+    /// From now on those of these nodes: that are `listed`, and that only have sessions left.
+    pub fn set(&self, listed: Vec<Arc<Health>>, leaving: Vec<Arc<Health>>) {
+        self.0.store(Arc::new(Nodes { listed, leaving }));
     }
 
-    /// Each, in their order.
-    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Health>> {
-        self.0.iter()
+    /// Each for `/status`.
+    pub fn status(&self) -> Vec<Value> {
+        let nodes = self.0.load();
+        let status = |health: &Arc<Health>, is_leaving: bool| {
+            let Report { healthy, why, .. } = health.report();
+            json!({"node": health.node, "healthy": healthy, "why": why, "leaving": is_leaving})
+        };
+        let listed = nodes.listed.iter().map(|health| status(health, false));
+        listed.chain(nodes.leaving.iter().map(|health| status(health, true))).collect()
     }
 
-    /// What is known now; of several nodes by name.
+    /// What is known now of those that are listed; of several by name.
     pub fn report(&self) -> Report {
-        let reports: Vec<(&str, Report)> = self.0.iter().map(|health| (&*health.node, health.report())).collect();
+        let nodes = self.0.load();
+        let reports: Vec<(&str, Report)> = nodes.listed.iter().map(|health| (health.node(), health.report())).collect();
         let why = match reports.as_slice() {
             [(_, report)] => report.why.clone(),
             several => {
@@ -132,12 +172,14 @@ mod tests {
 
     #[test]
     fn several_nodes_are_well_while_one_is() {
-        let healths = Healths::new(["a", "b"].map(|node| Arc::new(Health::new(node, 1, 1))));
+        let (healths, [a, b]) = (Healths::default(), ["a", "b"].map(|node| Arc::new(Health::new(node, 1, 1))));
+        healths.set(vec![Arc::clone(&a), Arc::clone(&b)], vec![]);
         assert!(!healths.report().healthy);
-        healths.0[1].probed(Ok(()));
-        assert!(healths.report().healthy && healths.report().was_healthy && healths.0[1].is_well());
-        healths.0[1].probed(Err("refused".into()));
-        assert_eq!((healths.report().healthy, &*healths.report().why), (false, "a: not probed yet; b: refused"));
+        b.probed(Ok(()));
+        assert!(healths.report().healthy && healths.report().was_healthy && b.is_well());
+        healths.set(vec![a], vec![Arc::clone(&b)]);
+        assert!(!healths.report().healthy, "one that leaves does not count");
+        assert_eq!(healths.status()[1]["leaving"], true);
     }
 
     #[test]

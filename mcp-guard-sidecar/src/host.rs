@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{ListenAddress, Shutdown};
 use crate::drain::Drain;
-use crate::hand_over::{BOTH_ACCEPT, Predecessor, Sockets};
+use crate::hand_over::{BOTH_ACCEPT, Exchange, Predecessor, Sockets};
 use crate::reload::Reload;
 
 /// One service with one thread, and so one runtime, for each core.
@@ -170,21 +170,23 @@ pub struct Ending {
     drain: Drain,
     reload: Reload,
     sockets: Sockets,
+    exchange: Exchange,
     finish: Arc<Finish>,
     /// What is left to be done when the process ends by itself.
     last: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Ending {
-    /// Drains as long as the config that counts then allows, and runs `finish`; after a hand-over of the `sockets` then `last`.
+    /// Drains as long as the config that counts then allows, and runs `finish`; after a hand-over of the sockets and sessions then
+    /// `last`.
     pub fn new(
         drain: Drain,
         reload: Reload,
-        sockets: Sockets,
+        (sockets, exchange): (Sockets, Exchange),
         finish: Finish,
         last: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        Self { drain, reload, sockets, finish: Arc::new(finish), last: Arc::new(last) }
+        Self { drain, reload, sockets, exchange, finish: Arc::new(finish), last: Arc::new(last) }
     }
 
     /// Waits until the process has to end, and says how it does.
@@ -202,19 +204,28 @@ impl Ending {
                 tracing::warn!("SIGQUIT hands the sockets over at shutdown.hand_over, which is not set");
                 continue;
             };
-            let sockets = self.sockets.clone();
-            match tokio::task::spawn_blocking(move || sockets.send(&path)).await {
-                Ok(Ok(())) => return Asked::ToHandOver,
+            let (sockets, to) = (self.sockets.clone(), path.clone());
+            // It serves as soon as it has them.
+            self.exchange.expect_successor(true);
+            match tokio::task::spawn_blocking(move || sockets.send(&to)).await {
+                Ok(Ok(())) => {
+                    if let Err(error) = self.exchange.offer(&path).await {
+                        self.exchange.expect_successor(false);
+                        tracing::warn!(%error, "the sessions stay here, and end with this process");
+                    }
+                    return Asked::ToHandOver;
+                }
                 Ok(Err(error)) => tracing::error!(error, "the sockets were not handed over: this process serves on"),
                 Err(error) => tracing::error!(%error, "the sockets were not handed over: this process serves on"),
             }
+            self.exchange.expect_successor(false);
         }
     }
 
     /// What follows a hand-over, once this process accepts no more: it drains, and ends.
     fn end_by_itself(&self, mut signals: Signals) {
         let (drain, reload) = (self.drain.clone(), self.reload.clone());
-        let (finish, last) = (Arc::clone(&self.finish), Arc::clone(&self.last));
+        let (exchange, finish, last) = (self.exchange.clone(), Arc::clone(&self.finish), Arc::clone(&self.last));
         let work = tokio::spawn(async move {
             // Who was accepted last has its answer, like all before.
             tokio::time::sleep(LAST_ACCEPTED).await;
@@ -224,7 +235,7 @@ impl Ending {
                 signals.end().await;
                 signals.end().await;
             };
-            end(&drain, config.shutdown(), &finish, cut).await;
+            end(&drain, config.shutdown(), (&exchange, &finish), cut).await;
             let _ = tokio::task::spawn_blocking(move || last()).await;
         });
         tokio::spawn(async move {
@@ -245,13 +256,19 @@ enum Asked {
 }
 
 /// Drains, unless `cut` comes before that is over, and does what is done last.
-async fn end(drain: &Drain, limits: &Shutdown, finish: &Finish, cut: impl Future<Output = ()>) {
+async fn end(
+    drain: &Drain,
+    limits: &Shutdown,
+    (exchange, finish): (&Exchange, &Finish),
+    cut: impl Future<Output = ()>,
+) {
     tracing::info!(lame_duck = %limits.lame_duck, limit = %limits.drain, "draining");
     let drained = async {
         drain.begin();
         drain.served_out().await;
         let finished = drain.finished(limits.drain.0).await;
         tracing::info!(finished, connections = drain.connections(), "drained");
+        exchange.leave(limits.drain.0).await;
     };
     tokio::select! {
         () = drained => {}
@@ -277,7 +294,7 @@ impl ShutdownSignalWatch for Ending {
         match self.asked(&mut signals).await {
             Asked::ToEnd => {
                 let config = self.reload.config();
-                end(&self.drain, config.shutdown(), &self.finish, signals.end()).await;
+                end(&self.drain, config.shutdown(), (&self.exchange, &self.finish), signals.end()).await;
                 ShutdownSignal::FastShutdown
             }
             Asked::ToHandOver => {

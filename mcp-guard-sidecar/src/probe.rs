@@ -1,4 +1,4 @@
-//! Asks again and again whether the node is well, and tells [`Health`].
+//! Asks again and again whether the nodes are well, and tells [`Health`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use mcp_guard::middleware::{Upstream, UpstreamError};
 use mcp_guard::revision::Revision;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::health::Health;
 use crate::upstream::eras::caller::Caller;
@@ -69,37 +71,83 @@ async fn ping(node: &HttpUpstream) -> Result<(), String> {
     }
 }
 
-/// A service that probes at an interval, until the end.
-pub struct Prober {
-    probe: Probe,
+/// A node that is asked at an interval.
+#[derive(Clone)]
+pub struct Probing {
+    probe: Arc<Probe>,
     interval: Duration,
     health: Arc<Health>,
+    after_each: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl Probing {
+    /// Asks with `probe` each `interval`, and tells `health`.
+    pub fn new(probe: Probe, interval: Duration, health: Arc<Health>) -> Self {
+        Self { probe: Arc::new(probe), interval, health, after_each: None }
+    }
+
+    /// Does this after each probe.
+    #[must_use]
+    pub fn then(self, after_each: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { after_each: Some(Arc::new(after_each)), ..self }
+    }
+
+    async fn run(self, layer: Arc<ArcSwap<GuardLayer>>) {
+        loop {
+            if self.health.probed(self.probe.ask().await) {
+                layer.load().forget_tools();
+            }
+            if let Some(after_each) = &self.after_each {
+                after_each();
+            }
+            tokio::time::sleep(self.interval).await;
+        }
+    }
+}
+
+impl fmt::Debug for Probing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probing").field("health", &self.health).finish_non_exhaustive()
+    }
+}
+
+/// A service that probes nodes until the end. Clones are the same.
+#[derive(Clone)]
+pub struct Prober {
+    nodes: watch::Sender<Vec<Probing>>,
     layer: Arc<ArcSwap<GuardLayer>>,
 }
 
 impl Prober {
-    /// Asks with `probe` each `interval`, and tells `health`. When the node is well again after it was not, another may
-    /// run there, so `layer` forgets its tools.
-    pub fn new(probe: Probe, interval: Duration, health: Arc<Health>, layer: Arc<ArcSwap<GuardLayer>>) -> Self {
-        Self { probe, interval, health, layer }
+    /// Probes nothing yet. When a node is well again after it was not, another may run there, so `layer` forgets its tools.
+    pub fn new(layer: Arc<ArcSwap<GuardLayer>>) -> Self {
+        Self { nodes: watch::Sender::default(), layer }
+    }
+
+    /// From now on these nodes are probed, each at once and then at its interval.
+    pub fn set(&self, nodes: Vec<Probing>) {
+        self.nodes.send_replace(nodes);
     }
 }
 
 impl fmt::Debug for Prober {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prober").field("health", &self.health).finish_non_exhaustive()
+        f.debug_struct("Prober").finish_non_exhaustive()
     }
 }
 
 #[async_trait::async_trait]
 impl BackgroundService for Prober {
     async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut nodes = self.nodes.subscribe();
         loop {
-            if self.health.probed(self.probe.ask().await) {
-                self.layer.load().forget_tools();
+            let mut probing = JoinSet::new();
+            for node in nodes.borrow_and_update().iter() {
+                probing.spawn(node.clone().run(Arc::clone(&self.layer)));
             }
             tokio::select! {
-                () = tokio::time::sleep(self.interval) => {}
+                // The sender lives as long as this.
+                _ = nodes.changed() => {}
                 _ = shutdown.changed() => return,
             }
         }

@@ -3,12 +3,24 @@
 use mcp_guard::GuardLayer;
 use mcp_guard::middleware::{EdgePolicy, InvalidEdge};
 
-use crate::config::{Config, Listener, Timeouts};
+use crate::config::{Config, Listener, Upstream};
 
-/// All concerns of `config`, with the time-outs for calls to its node.
-pub fn concerns(config: &Config, node: &str, timeouts: &Timeouts) -> GuardLayer {
-    let layer = GuardLayer::for_node(config.guard().clone(), node).call_timeout(timeouts.first_byte());
-    timeouts.total().into_iter().fold(layer, GuardLayer::total_timeout)
+/// All concerns of `config`, with the time-outs for calls to its node, which is called `node` in metrics.
+pub fn concerns(config: &Config, node: &str) -> GuardLayer {
+    timed(GuardLayer::for_node(config.guard().clone(), node), config)
+}
+
+/// Those of `config` after those of `before`.
+pub fn succeeding(before: &GuardLayer, config: &Config, node: &str) -> GuardLayer {
+    before.set_node(node);
+    timed(before.succeeded(config.guard().clone()), config)
+}
+
+fn timed(layer: GuardLayer, config: &Config) -> GuardLayer {
+    match config.upstreams().first() {
+        Some(Upstream { timeouts, .. }) => layer.call_timeout(timeouts.first_byte()).total_timeout(timeouts.total()),
+        None => layer,
+    }
 }
 
 /// Who may come in at a listener.

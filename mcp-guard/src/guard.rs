@@ -133,6 +133,12 @@ impl GuardLayer {
         Self { shared: Arc::new(layers), rate_limit, ..self.clone() }
     }
 
+    /// Calls the node `node` in metrics from now on, in all that shares state with this layer: it stands for another one, or for
+    /// others too.
+    pub fn set_node(&self, node: &str) {
+        self.shared.breaker.set_node(node);
+    }
+
     /// Which requests may come in at all; by default any path, host and origin.
     #[must_use]
     pub fn edge(mut self, edge: EdgePolicy) -> Self {
@@ -150,8 +156,8 @@ impl GuardLayer {
     /// How long the answer to a request may take in all, a stream's too, from when it is sent, where its tool has no time-out
     /// of its own; by default as long as it likes. Streams that only listen are not meant.
     #[must_use]
-    pub fn total_timeout(mut self, timeout: Duration) -> Self {
-        self.total_timeout = Some(timeout);
+    pub fn total_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.total_timeout = timeout.into();
         self
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{Guard, Reply, request, send};
+use crate::{Guard, Reply, request, send, send_to};
 
 /// A session with the node behind a guard.
 #[derive(Debug)]
@@ -41,5 +41,10 @@ impl<'a> Session<'a> {
     /// Sends a message.
     pub fn post(&self, body: impl AsRef<[u8]>) -> Reply {
         send(self.guard.listen, &[("mcp-session-id", &self.id)], body)
+    }
+
+    /// Ends it.
+    pub fn end(self) {
+        send_to(self.guard.listen, "DELETE", "/mcp", &[("mcp-session-id", &self.id)], "");
     }
 }

@@ -1,5 +1,7 @@
 //! Another config while the guard runs: what it takes over, what it keeps, and what it refuses.
 
+mod nodes;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mcp_guard_tests::upstream::Upstream;
@@ -137,12 +139,13 @@ fn a_bad_file_changes_nothing_and_is_told() {
 fn what_cannot_change_is_refused_as_a_whole() {
     let (guard, node) = guarded(&limited(1));
     let other = Upstream::start();
-    guard.reconfigure(&yaml(&other, &limited(2)));
+    let moved = json!({"version": 1, "upstreams": [{"url": other.url(), "era": "legacy"}], "guard": limited(2)});
+    guard.reconfigure(&moved.to_string());
     let reply = guard.order("/reload");
     assert_eq!(reply.status, 422);
     let problems = reply.json()["problems"].clone();
     let problem = problems[0].as_str().unwrap();
-    assert!(problem.contains("upstreams[0].url: ") && problem.contains("restart"), "{problem}");
+    assert!(problem.contains("upstreams[0].era: ") && problem.contains("restart"), "{problem}");
     assert_eq!(call(&guard, "echo"), None);
     assert_eq!(call(&guard, "echo").as_deref(), Some("rate_limited"));
     assert_eq!((node.calls(), other.calls()), (1, 0));

@@ -162,7 +162,7 @@ async fn status(State(admin): State<Admin>) -> Json<Value> {
         "memoryPressure": admin.memory.mark() as u8,
         "config": admin.reload.status(),
         "upstream": {"healthy": upstream.healthy, "why": upstream.why},
-        "nodes": admin.health.nodes().map(|health| health.status()).collect::<Vec<_>>(),
+        "nodes": admin.health.status(),
     }))
 }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::key_path::{KeyPath, Step};
 use super::problem::{ConfigError, Place, Problem};
 use super::root::Config;
+use super::upstream::Upstream;
 
 impl Config {
     /// The keys that `next` has otherwise than this config. Lists of other lengths differ as a whole.
@@ -28,27 +29,39 @@ impl Config {
     ///
     /// [`ConfigError`] with each key that is only read when the guard starts.
     pub fn allows(&self, next: &Self, source: &str) -> Result<(), ConfigError> {
-        let fixed = self.changes(next).into_iter().filter(|path| !is_reloaded(path));
+        let fixed = self.changes(next).into_iter().filter(|path| !self.is_reloaded(path));
         let what = "is another than the guard was started with, and cannot change while it runs: restart it";
-        let problems: Vec<_> = fixed.map(|path| Problem { place: Place::Whole, path, what: what.into() }).collect();
+        let problem = |path, what: &str| Problem { place: Place::Whole, path, what: what.into() };
+        let mut problems: Vec<_> = fixed.map(|path| problem(path, what)).collect();
+        let are_alike = |(one, other): (&Upstream, &Upstream)| one.target.is_like(&other.target);
+        if !self.upstreams().iter().zip(next.upstreams()).all(are_alike) {
+            let what = "speaks something else than the nodes that the guard was started with, which cannot change while it runs: restart it";
+            problems.push(problem(KeyPath::root().key("upstreams").index(0), what));
+        }
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::new(source, problems)) }
     }
-}
 
-/// Whether a running guard takes a change of this key over. What sessions, listeners and connections to nodes are made of,
-/// it does not.
-fn is_reloaded(path: &KeyPath) -> bool {
-    let mut keys = path.steps().iter().filter_map(|step| match step {
-        Step::Key(key) => Some(key.as_str()),
-        Step::Index(_) => None,
-    });
-    match (keys.next(), keys.next(), keys.next()) {
-        (Some("guard"), Some("limits"), Some(limit)) => !matches!(limit, "sessions" | "session_idle"),
-        (Some("guard"), Some(_), _)
-        | (Some("listeners"), Some("allowed_hosts" | "allowed_origins"), _)
-        | (Some("shutdown"), Some("lame_duck" | "drain"), None)
-        | (Some("telemetry"), Some("logs"), Some("level")) => true,
-        _ => false,
+    /// Whether a running guard takes a change of this key over. What sessions, listeners and what the guard tells are made of,
+    /// it does not.
+    fn is_reloaded(&self, path: &KeyPath) -> bool {
+        let mut keys = path.steps().iter().filter_map(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Index(_) => None,
+        });
+        match (keys.next(), keys.next(), keys.next()) {
+            (Some("guard"), Some("limits"), Some(limit)) => !matches!(limit, "sessions" | "session_idle"),
+            // Where a session is a connection, as many as there may be of them were provided for.
+            (Some("upstreams"), Some("connections"), _) => {
+                self.upstreams().iter().all(|upstream| upstream.target.is_http())
+            }
+            (Some("upstreams"), Some("process"), children) => children != Some("children"),
+            (Some("upstreams"), upstream, _) => !matches!(upstream, Some("era" | "profile" | "sessions")),
+            (Some("guard"), Some(_), _)
+            | (Some("listeners"), Some("allowed_hosts" | "allowed_origins"), _)
+            | (Some("shutdown"), Some("lame_duck" | "drain"), None)
+            | (Some("telemetry"), Some("logs"), Some("level")) => true,
+            _ => false,
+        }
     }
 }
 
@@ -110,10 +123,40 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_changed_is_noticed_and_not_told() {
+    fn a_secret_that_changed_is_noticed() {
         let (before, after) = (config(NODE), config(&NODE.replace("one", "two")));
-        let error = before.allows(&after, "guard.yaml").unwrap_err().to_string();
-        assert!(error.starts_with("guard.yaml: upstreams: ") && !error.contains("two"), "{error}");
+        let changes: Vec<_> = before.changes(&after).iter().map(ToString::to_string).collect();
+        assert_eq!(changes, ["upstreams"]);
+        assert!(before.allows(&after, "guard.yaml").is_ok());
+    }
+
+    #[test]
+    fn nodes_may_change_but_not_how_they_speak() {
+        const WHERE: &str = "guard.yaml: upstreams[0]";
+        let told = |before: &str, after: &str| {
+            let [before, after] = [before, after].map(|upstream| config(&format!("upstreams: [{{{upstream}}}]")));
+            let told = before.allows(&after, "guard.yaml").map_or_else(|error| error.to_string(), |()| String::new());
+            told.lines().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect::<Vec<_>>()
+        };
+        let http = "url: http://a/mcp";
+        for (before, after) in [
+            (http, "urls: [https://b/mcp, https://c/mcp], tls: {server_name: d}, connections: 7, timeouts: {idle: 1s}"),
+            ("url: tcp://a:1", "urls: [tcp://b:2, tcp://c:3], health: {interval: 9s}"),
+            ("command: [a]", "command: [b, c], process: {memory: 1GiB, environment: {X: y}}"),
+        ] {
+            assert!(told(before, after).is_empty() && told(after, before).is_empty(), "{before} and {after}");
+        }
+        for (before, after, problem) in [
+            (http, "url: ws://a/mcp", String::new()),
+            (http, "command: [a]", String::new()),
+            (http, "url: http://a/mcp, era: legacy", ".era".into()),
+            (http, "url: http://a/mcp, profile: erlmcp", ".profile".into()),
+            (http, "url: http://a/mcp, sessions: {failover: reinitialize}", ".sessions.failover".into()),
+            ("url: tcp://a:1", "url: tcp://a:1, connections: 7", ".connections".into()),
+            ("command: [a]", "command: [a], process: {children: 7}", ".process.children".into()),
+        ] {
+            assert_eq!(told(before, after), [format!("{WHERE}{problem}")], "{before} and {after}");
+        }
     }
 
     #[test]

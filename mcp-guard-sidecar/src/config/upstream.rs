@@ -85,6 +85,26 @@ impl Target {
         matches!(self, Self::Urls(urls) if matches!(urls.as_slice(), [NodeUrl::Http(_), ..]))
     }
 
+    /// How many there are.
+    pub fn nodes(&self) -> usize {
+        match self {
+            Self::Urls(urls) => urls.len(),
+            Self::Stdio { .. } => 1,
+        }
+    }
+
+    /// Whether nodes of `other` can take the place of these in a guard that runs: they are called in the same way.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Urls(one), Self::Urls(other)) => match (one.first(), other.first()) {
+                (Some(one), Some(other)) => std::mem::discriminant(one) == std::mem::discriminant(other),
+                _ => false,
+            },
+            (Self::Stdio { .. }, Self::Stdio { .. }) => true,
+            (Self::Urls(_), Self::Stdio { .. }) | (Self::Stdio { .. }, Self::Urls(_)) => false,
+        }
+    }
+
     fn is_secure(&self) -> bool {
         matches!(self, Self::Urls(urls) if urls.iter().any(NodeUrl::is_secure))
     }

@@ -6,7 +6,10 @@
 //! ```
 //!
 //! Both accept from the same sockets for a while, so whoever connects is served by one of them. What the old one has accepted ends
-//! there.
+//! there; sessions go on in the new one ([`Exchange`]).
+
+mod exchange;
+mod link;
 
 use std::fmt;
 use std::io;
@@ -18,6 +21,8 @@ use async_trait::async_trait;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use rustix::process::{Pid, Signal, kill_process};
+
+pub use exchange::{Exchange, Heir, Kept};
 
 /// For so long both processes accept: the new one looks for the sockets each second, and has to start.
 pub const BOTH_ACCEPT: Duration = Duration::from_secs(2);

@@ -52,7 +52,7 @@ impl Page {
         let counters = self.counted.counters.read().unwrap_or_else(PoisonError::into_inner);
         counters.values().for_each(|counter| counter.export());
         drop(counters);
-        let mut page = self.exporter.render();
+        let mut page = without_retired(self.exporter.render());
         for (name, family) in lock(&self.counted.histograms).iter() {
             // Writing to a string does not fail.
             let _ = family.write(name, &mut page);
@@ -60,6 +60,15 @@ impl Page {
         process::write(&mut page);
         page
     }
+}
+
+/// `page` without series that are no number: whatever they were of is gone, and they cannot be taken back.
+fn without_retired(page: String) -> String {
+    const RETIRED: &str = " NaN";
+    if !page.contains(RETIRED) {
+        return page;
+    }
+    page.split_inclusive('\n').filter(|line| line.starts_with('#') || !line.trim_end().ends_with(RETIRED)).collect()
 }
 
 impl fmt::Debug for Page {
@@ -146,17 +155,21 @@ mod tests {
                 page.render();
             }
             gauge!("g").set(4.0);
+            gauge!("g", "of" => "NaN").set(5.0);
+            gauge!("g", "of" => "what is gone").set(f64::NAN);
             histogram!("t_seconds", "label" => "a\"b").record(0.1);
         });
         let page = page.render();
         for line in [
             "c_total{reason=\"x\"} 6",
             "g 4",
+            "g{of=\"NaN\"} 5",
             "# HELP t_seconds How long.",
             "# TYPE t_seconds histogram",
             "t_seconds_count{label=\"a\\\"b\"} 1",
         ] {
             assert!(page.lines().any(|other| other == line), "{line} in\n{page}");
         }
+        assert!(!page.contains("what is gone"), "{page}");
     }
 }

@@ -27,8 +27,20 @@ use crate::config::Config;
 pub use source::Source;
 pub use watcher::Watcher;
 
-/// Takes a config over, in a part of the guard.
-pub type Takeover = Box<dyn Fn(&Config) + Send + Sync>;
+/// Prepares to take a config over, in a part of the guard, or says why it cannot.
+pub type Takeover = Box<dyn Fn(&Config) -> Result<Commit, String> + Send + Sync>;
+
+/// Takes a config over. It cannot fail any more.
+pub type Commit = Box<dyn FnOnce(&Config)>;
+
+/// A takeover that needs no preparation.
+pub fn take_over(commit: impl Fn(&Config) + Send + Sync + 'static) -> Takeover {
+    let commit = Arc::new(commit);
+    Box::new(move |_| {
+        let commit = Arc::clone(&commit);
+        Ok(Box::new(move |config| commit(config)))
+    })
+}
 
 /// The config that counts, and how it becomes another. Clones are the same.
 #[derive(Clone)]
@@ -52,6 +64,14 @@ struct State {
     rejected: Option<String>,
 }
 
+/// A config that can be taken over.
+struct Next {
+    config: Config,
+    /// Which keys it has otherwise.
+    changes: Vec<String>,
+    commits: Vec<Commit>,
+}
+
 /// What came of a reload.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "there is nothing else that can come of it")]
@@ -65,7 +85,8 @@ pub enum Outcome {
 }
 
 impl Reload {
-    /// Begins with `config`, which came from `source`; `takeovers` are asked one after the other.
+    /// Begins with `config`, which came from `source`. All `takeovers` are prepared before the first of them takes a config over,
+    /// one after the other.
     pub fn new(config: Config, source: Option<Source>, takeovers: Vec<Takeover>) -> Self {
         gauge!("mcp_guard_config_rejected").set(0.0);
         let state = State { config: Arc::new(config), generation: 1, since: now(), rejected: None };
@@ -79,8 +100,8 @@ impl Reload {
         let outcome = match self.read(&state.config) {
             Err(problems) => Outcome::Rejected(problems),
             Ok(None) => Outcome::Unchanged,
-            Ok(Some((config, changes))) => {
-                self.0.takeovers.iter().for_each(|take_over| take_over(&config));
+            Ok(Some(Next { config, changes, commits })) => {
+                commits.into_iter().for_each(|commit| commit(&config));
                 state =
                     State { config: Arc::new(config), generation: state.generation + 1, since: now(), rejected: None };
                 Outcome::Applied(changes)
@@ -95,8 +116,8 @@ impl Reload {
         outcome
     }
 
-    /// The config as it is to be, and which keys it has otherwise; `None` if it is the same.
-    fn read(&self, before: &Config) -> Result<Option<(Config, Vec<String>)>, String> {
+    /// The config as it is to be, if it is not the same.
+    fn read(&self, before: &Config) -> Result<Option<Next>, String> {
         let Some(source) = &self.0.source else { return Ok(None) };
         let config = source.load().map_err(|error| error.to_string())?;
         let changes = before.changes(&config);
@@ -104,7 +125,9 @@ impl Reload {
             return Ok(None);
         }
         before.allows(&config, &source.name()).map_err(|error| error.to_string())?;
-        Ok(Some((config, changes.iter().map(ToString::to_string).collect())))
+        let commits = self.0.takeovers.iter().map(|prepare| prepare(&config));
+        let commits = commits.collect::<Result<_, _>>().map_err(|why| format!("{}: {why}", source.name()))?;
+        Ok(Some(Next { config, changes: changes.iter().map(ToString::to_string).collect(), commits }))
     }
 
     /// The config that counts.

@@ -1,5 +1,7 @@
 //! `mcp-guard run`: from a config to a guard that serves.
 
+mod fleet;
+mod kinds;
 mod nodes;
 mod services;
 
@@ -13,6 +15,7 @@ use mcp_guard::middleware::InvalidEdge;
 use pingora::services::background::background_service;
 use thiserror::Error;
 
+use self::fleet::Registers;
 use self::services::Guard;
 use crate::admin::Admin;
 use crate::admin_app::AdminApp;
@@ -20,12 +23,14 @@ use crate::admission::Connections;
 use crate::cli::complain;
 use crate::config::{Config, ListenAddress};
 use crate::drain::Drain;
-use crate::hand_over::{Predecessor, Sockets};
+use crate::hand_over::{Exchange, Heir, Predecessor, Sockets};
+use crate::health::Healths;
 use crate::host::{self, Ending};
 use crate::memory::{Memory, Watchdog};
 use crate::metrics_page::{self, AlreadyRecorded};
 use crate::open_files;
-use crate::reload::{Reload, Source, Takeover, Watcher};
+use crate::probe::Prober;
+use crate::reload::{Reload, Source, Takeover, Watcher, take_over};
 use crate::stack;
 use crate::telemetry::{self, Level, TelemetryError};
 use crate::tls::{self, TlsError};
@@ -45,6 +50,9 @@ pub enum RunError {
         /// What the system says.
         error: io::Error,
     },
+    /// Nodes of one kind cannot be called as those of another.
+    #[error("upstream: it is of another kind")]
+    OtherKind,
     /// Metrics could not be set up.
     #[error("metrics: {0}")]
     Metrics(#[from] AlreadyRecorded),
@@ -108,32 +116,44 @@ pub fn start(
     let addresses = if predecessor.is_some() { configured(&config) } else { claim(&config)? };
     // A valid config has exactly one.
     let Some(upstream) = config.upstreams().first() else { return Ok(()) };
-    let names = nodes::node_names(upstream);
-    let (node, healths) = (names.join(","), nodes::healths(upstream, &names));
+    let node = nodes::label(&config);
     let drain = Drain::new(config.shutdown().lame_duck.0);
     let limits = &config.guard().limits;
-    let layer = stack::concerns(&config, &node, &upstream.timeouts);
+    let layer = stack::concerns(&config, &node);
     let memory = Arc::new(Memory::new(limits.memory_bytes_max(), layer.pressure()));
     let connections = Connections::new(drain.clone(), limits.connections_max(), limits.connections_per_client_max());
+    let layer = Arc::new(ArcSwap::from_pointee(layer));
+    let registers = Registers {
+        healths: Healths::default(),
+        prober: Prober::new(Arc::clone(&layer)),
+        watcher: tls::Watcher::default(),
+        layer: Arc::clone(&layer),
+    };
     let mut guard = Guard {
         config: &config,
         addresses: &addresses,
         server: host::server(predecessor),
-        layer: Arc::new(ArcSwap::from_pointee(layer)),
+        layer: Arc::clone(&layer),
         connections: connections.clone(),
         memory: Arc::clone(&memory),
-        watcher: tls::Watcher::default(),
+        watcher: registers.watcher.clone(),
+        exchange: Exchange::default(),
         takeovers: vec![],
     };
     guard.takeovers.push(take_over_bounds(drain.clone(), connections, Arc::clone(&memory), telemetry.level()));
-    let layer = Arc::clone(&guard.layer);
-    guard.takeovers.push(Box::new(move |config| layer.store(Arc::new(layer.load().succeeded(config.guard().clone())))));
+    guard.takeovers.push(take_over(move |config| {
+        layer.store(Arc::new(stack::succeeding(&layer.load(), config, &nodes::label(config))));
+    }));
     guard.server.add_service(background_service("memory", Watchdog::new(Arc::clone(&memory))));
-    let finish = guard.serve_upstream(upstream, &healths)?;
-    let Guard { mut server, watcher, takeovers, .. } = guard;
-    if !watcher.is_empty() {
-        server.add_service(background_service("certificates", watcher));
+    let finish = guard.serve_upstream(upstream, registers.clone())?;
+    let Guard { mut server, takeovers, exchange, .. } = guard;
+    if let Some(Predecessor { pid, path }) = predecessor {
+        let heir = Heir::new(exchange.clone(), path, *pid, limits.session_idle()).map_err(RunError::Predecessor)?;
+        server.add_service(background_service("sessions", heir));
     }
+    let Registers { healths, prober, watcher, .. } = registers;
+    server.add_service(background_service("health", prober));
+    server.add_service(background_service("certificates", watcher));
     let reload = Reload::new(config.clone(), source, takeovers);
     server.add_service(background_service("config", Watcher::new(reload.clone())));
     let admin = Admin { drain: drain.clone(), health: healths, memory, metrics, reload: reload.clone() };
@@ -144,12 +164,13 @@ pub fn start(
     let sockets = Sockets::new(addresses.listeners.iter().map(host::sockets).sum::<usize>() + 1);
     server.add_service(sockets.clone());
     let flush = telemetry.flusher();
-    host::run(server, Ending::new(drain, reload, sockets, finish, flush), predecessor).map_err(RunError::Predecessor)
+    host::run(server, Ending::new(drain, reload, (sockets, exchange), finish, flush), predecessor)
+        .map_err(RunError::Predecessor)
 }
 
 /// What is bounded anew by another config.
 fn take_over_bounds(drain: Drain, connections: Connections, memory: Arc<Memory>, level: Level) -> Takeover {
-    Box::new(move |config| {
+    take_over(move |config| {
         let limits = &config.guard().limits;
         drain.set_lame_duck(config.shutdown().lame_duck.0);
         connections.set_caps(limits.connections_max(), limits.connections_per_client_max());

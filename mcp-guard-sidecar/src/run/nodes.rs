@@ -1,10 +1,12 @@
 //! The nodes of an upstream by their names.
 
-use std::sync::Arc;
-
-use crate::config::{NodeUrl, Target, Upstream};
-use crate::health::{Health, Healths};
+use crate::config::{Config, NodeUrl, Target, Upstream};
 use crate::upstream::dial::authority;
+
+/// How all nodes of `config` together are called in metrics and logs.
+pub(super) fn label(config: &Config) -> String {
+    config.upstreams().first().map(node_names).unwrap_or_default().join(",")
+}
 
 /// How the nodes are called in metrics and logs: where they are, never with what credentials or arguments.
 pub(super) fn node_names(upstream: &Upstream) -> Vec<String> {
@@ -25,9 +27,4 @@ pub(super) fn node_names(upstream: &Upstream) -> Vec<String> {
         }
         Target::Stdio { command, .. } => vec![command.program().to_owned()],
     }
-}
-
-pub(super) fn healths(upstream: &Upstream, names: &[String]) -> Healths {
-    let (unhealthy_after, healthy_after) = (upstream.health.unhealthy_after(), upstream.health.healthy_after());
-    Healths::new(names.iter().map(|name| Arc::new(Health::new(name, unhealthy_after, healthy_after))))
 }

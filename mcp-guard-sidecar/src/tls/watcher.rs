@@ -1,7 +1,7 @@
 //! Looks at the files of TLS again and again.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pingora::server::ShutdownWatch;
@@ -11,10 +11,14 @@ use super::reloaded::Watched;
 use super::{ClientTls, ServerTls};
 use crate::hangups::Hangups;
 
-/// Looks at files each second, and at once on SIGHUP.
+/// Looks at files each second, and at once on SIGHUP. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Watcher(Arc<Mutex<All>>);
+
 #[derive(Default)]
-pub struct Watcher {
-    watched: Vec<Arc<dyn Watched>>,
+struct All {
+    servers: Vec<Arc<dyn Watched>>,
+    clients: Vec<Arc<dyn Watched>>,
 }
 
 /// Contents are compared, not times: a mounted Secret is replaced by a link that changes, with times of its own.
@@ -22,23 +26,25 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Watcher {
     /// Looks at those of a listener too.
-    pub fn server(&mut self, tls: &ServerTls) {
-        self.watched.push(tls.watched());
+    pub fn add_server(&self, tls: &ServerTls) {
+        self.lock().servers.push(tls.watched());
     }
 
-    /// Looks at those of an upstream too.
-    pub fn client(&mut self, tls: &ClientTls) {
-        self.watched.push(tls.watched());
+    /// From now on looks at those of these nodes, and of no others.
+    pub fn set_clients<'a>(&self, nodes: impl IntoIterator<Item = &'a ClientTls>) {
+        self.lock().clients = nodes.into_iter().map(ClientTls::watched).collect();
     }
 
-    /// Whether there is nothing to look at.
-    pub fn is_empty(&self) -> bool {
-        self.watched.is_empty()
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn look(&self) {
-        for watched in &self.watched {
-            let watched = Arc::clone(watched);
+        let all: Vec<_> = {
+            let all = self.lock();
+            all.servers.iter().chain(&all.clients).cloned().collect()
+        };
+        for watched in all {
             // Files can be slow, and a panic has been told.
             let _ = tokio::task::spawn_blocking(move || watched.look_and_tell()).await;
         }
@@ -47,7 +53,7 @@ impl Watcher {
 
 impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watcher").field("watched", &self.watched.len()).finish()
+        f.debug_struct("Watcher").finish_non_exhaustive()
     }
 }
 

@@ -34,6 +34,11 @@ impl Dialer {
         &self.authority
     }
 
+    /// How hands are shaken, if they are.
+    pub(crate) fn tls(&self) -> Option<&ClientTls> {
+        self.tls.as_ref()
+    }
+
     /// Connects, and shakes hands. How long that may take is the caller's to say.
     pub(crate) async fn dial(&self) -> io::Result<NodeStream> {
         let stream = TcpStream::connect(&self.authority).await?;

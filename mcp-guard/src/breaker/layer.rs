@@ -42,6 +42,12 @@ impl BreakerLayer {
         self.shared.set_policy(policy);
     }
 
+    /// Calls the node something else from now on, in all that this layer wraps: it stands for another one, or for others too.
+    /// Series under its old name end with a value that is no number.
+    pub fn set_node(&self, node: &str) {
+        self.shared.set_node(node);
+    }
+
     /// Puts the breakers in front of `next`.
     pub fn wrap<H: Handler>(&self, next: H) -> Breaker<H> {
         Breaker::new(next, Arc::clone(&self.shared))

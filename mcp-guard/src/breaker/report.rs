@@ -15,12 +15,29 @@ use super::tools::TOOLS_MAX;
 /// never taken back, and a client chooses names. The log tells of those without.
 pub(super) struct Report {
     node: Arc<str>,
-    gauges: HashMap<Arc<str>, Gauge>,
+    gauges: HashMap<Arc<str>, (Gauge, Phase)>,
 }
 
 impl Report {
     pub(super) fn new(node: Arc<str>) -> Self {
         Self { node, gauges: HashMap::new() }
+    }
+
+    pub(super) fn node(&self) -> &Arc<str> {
+        &self.node
+    }
+
+    /// Goes on under another name.
+    pub(super) fn set_node(&mut self, node: &str) {
+        if *self.node == *node {
+            return;
+        }
+        self.node = node.into();
+        for (tool, (gauge, phase)) in std::mem::take(&mut self.gauges) {
+            // There is no other way to take a series back.
+            gauge.set(f64::NAN);
+            self.set(&tool, phase);
+        }
     }
 
     /// Reports `change`.
@@ -36,13 +53,14 @@ impl Report {
 
     /// Sets the gauge of `tool`.
     pub(super) fn set(&mut self, tool: &str, phase: Phase) {
-        if let Some(gauge) = self.gauges.get(tool) {
+        if let Some((gauge, last)) = self.gauges.get_mut(tool) {
+            *last = phase;
             return gauge.set(phase.gauge());
         }
         if self.gauges.len() <= TOOLS_MAX {
             let gauge = gauge!("mcp_guard_breaker_state", "node" => Arc::clone(&self.node), "tool" => tool.to_owned());
             gauge.set(phase.gauge());
-            self.gauges.insert(tool.into(), gauge);
+            self.gauges.insert(tool.into(), (gauge, phase));
         }
     }
 }

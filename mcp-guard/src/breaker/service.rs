@@ -1,7 +1,7 @@
 //! [`Breaker`]: asks before a call is forwarded, and settles it exactly once.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures_util::FutureExt;
@@ -37,7 +37,7 @@ impl<H: Clone> Clone for Breaker<H> {
 
 impl<H> fmt::Debug for Breaker<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Breaker").field("node", &self.shared.0.node).finish_non_exhaustive()
+        f.debug_struct("Breaker").field("node", &self.shared.0.node()).finish_non_exhaustive()
     }
 }
 
@@ -71,10 +71,7 @@ fn stays_open(call: &Call) -> bool {
 struct Local(Arc<Shared>);
 
 /// What all services of one layer share.
-pub(super) struct Shared {
-    node: Arc<str>,
-    inner: Mutex<Inner>,
-}
+pub(super) struct Shared(Mutex<Inner>);
 
 struct Inner {
     breaker: NodeBreaker,
@@ -83,23 +80,31 @@ struct Inner {
 
 impl Shared {
     pub(super) fn new(policy: BreakerPolicy, node: Arc<str>) -> Self {
-        let mut report = Report::new(Arc::clone(&node));
+        let mut report = Report::new(node);
         report.set("", Phase::Passing);
         let breaker = NodeBreaker::new(policy, clock::now());
-        Self { node, inner: Mutex::new(Inner { breaker, report }) }
+        Self(Mutex::new(Inner { breaker, report }))
     }
 
     pub(super) fn set_policy(&self, policy: BreakerPolicy) {
         self.with(|breaker| breaker.set_policy(policy, clock::now()));
     }
 
-    pub(super) fn node(&self) -> &str {
-        &self.node
+    pub(super) fn node(&self) -> Arc<str> {
+        Arc::clone(self.lock().report.node())
+    }
+
+    pub(super) fn set_node(&self, node: &str) {
+        self.lock().report.set_node(node);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `f` under the lock, and reports what changed before another call can change it again.
     fn with<T>(&self, f: impl FnOnce(&mut NodeBreaker) -> T) -> T {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
         let inner = &mut *inner;
         let value = f(&mut inner.breaker);
         for change in inner.breaker.take_changes() {
@@ -109,9 +114,10 @@ impl Shared {
     }
 
     fn refusal(&self, stop: Stop, call: &Call) -> Refusal {
+        let node = self.node();
         let detail = match call.tool().filter(|_| stop.by_tool) {
-            Some(tool) => format!("tool `{tool}` of node `{}` keeps failing", self.node),
-            None => format!("node `{}` keeps failing", self.node),
+            Some(tool) => format!("tool `{tool}` of node `{node}` keeps failing"),
+            None => format!("node `{node}` keeps failing"),
         };
         Refusal::new(Reason::BreakerOpen, detail).retry_after(stop.retry_after)
     }

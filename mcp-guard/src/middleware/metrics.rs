@@ -112,7 +112,7 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ("mcp_guard_tool_lists_total", "Lists of tools that the guard asked for itself, by how they ended."),
     (
         "mcp_guard_session_failovers_total",
-        "Sessions whose node was gone: another has taken them over (reinitialized), or none did (given_up).",
+        "Sessions whose node was gone: another has taken them over (reinitialized), or none did (given_up); and those of another process that go on here (handed_over).",
     ),
     ("mcp_guard_tls_handshakes_total", "Handshakes with clients: completed, failed, or left before their end."),
     (

@@ -63,6 +63,11 @@ impl<V> SessionTable<V> {
         Some(&entry.value)
     }
 
+    /// The same, which is not thereby used.
+    pub fn peek(&self, id: SessionId) -> Option<&V> {
+        self.sessions.get(&id).map(|entry| &entry.value)
+    }
+
     /// Ends the session called `id`.
     pub fn remove(&mut self, id: SessionId) -> Option<V> {
         let entry = self.sessions.remove(&id)?;

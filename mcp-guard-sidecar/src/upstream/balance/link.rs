@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use mcp_guard::middleware::{UpstreamError, clock};
 use tokio::sync::mpsc::Receiver;
@@ -10,17 +11,20 @@ use tokio::sync::mpsc::Receiver;
 use super::nodes::{Nodes, Place};
 use crate::upstream::sessions::{Connection, Keeper, Line, Link};
 
-/// Ways to nodes, of which each connection goes one.
-#[derive(Debug)]
-pub(crate) struct AnyOf {
+/// Ways to nodes, of which each connection goes one: none, until they are [set](AnyOf::set). Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AnyOf(Arc<ArcSwap<Ways>>);
+
+#[derive(Debug, Default)]
+struct Ways {
     nodes: Arc<Nodes>,
     links: Vec<Arc<dyn Link>>,
 }
 
 impl AnyOf {
-    /// A way to each of `nodes`, in their order.
-    pub(crate) fn new(nodes: Arc<Nodes>, links: Vec<Arc<dyn Link>>) -> Self {
-        Self { nodes, links }
+    /// From now on these, a way to each of the listed `nodes`, in their order.
+    pub(crate) fn set(&self, nodes: Arc<Nodes>, links: Vec<Arc<dyn Link>>) {
+        self.0.store(Arc::new(Ways { nodes, links }));
     }
 }
 
@@ -52,8 +56,9 @@ impl Drop for Trying {
 #[async_trait]
 impl Link for AnyOf {
     async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
-        let place = self.nodes.choose(&[], clock::now(), fastrand::u64(..));
-        let chosen = place.and_then(|place| Some((self.links.get(place.index)?, place)));
+        let ways = self.0.load_full();
+        let place = ways.nodes.choose(&[], clock::now(), fastrand::u64(..));
+        let chosen = place.and_then(|place| Some((ways.links.get(place.index)?, place)));
         let Some((link, place)) = chosen else { return Err(UpstreamError::Unavailable("there is no node".into())) };
         let mut trying = Trying { place: Some(place), since: clock::now() };
         let keeper = match link.connect(connection, lines).await {
@@ -71,11 +76,11 @@ impl Link for AnyOf {
     }
 
     fn wants_heads(&self) -> bool {
-        self.links.iter().any(|link| link.wants_heads())
+        self.0.load().links.iter().any(|link| link.wants_heads())
     }
 
     /// One that could not be reached is left alone, so that each try goes to another.
     fn tries(&self) -> usize {
-        self.nodes.len()
+        self.0.load().nodes.len()
     }
 }

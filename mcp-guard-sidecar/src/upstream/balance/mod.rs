@@ -17,4 +17,4 @@ mod nodes;
 
 pub use http::Http;
 pub(crate) use link::AnyOf;
-pub use nodes::Nodes;
+pub use nodes::{Node, Nodes};

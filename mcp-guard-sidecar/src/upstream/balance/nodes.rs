@@ -2,57 +2,88 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use mcp_guard::middleware::clock;
 
 use crate::health::Health;
 
 /// How long a node is left alone that could not be reached.
 const LEFT_ALONE: Duration = Duration::from_secs(5);
 
-/// The nodes of an upstream.
-#[derive(Debug)]
-pub struct Nodes(Vec<Node>);
+/// The nodes of an upstream under one config.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    /// Those that are listed come first.
+    all: Vec<Arc<Node>>,
+    listed: usize,
+}
 
+/// One node, under whatever config.
 #[derive(Debug)]
-struct Node {
+pub struct Node {
     health: Arc<Health>,
     load: AtomicUsize,
     left_alone_until: Mutex<Option<Instant>>,
+    /// When it last had something to do, from when it was no longer listed.
+    used_at: Mutex<Option<Instant>>,
+}
+
+impl Node {
+    /// A node whose health is told here.
+    pub fn new(health: Arc<Health>) -> Self {
+        Self { health, load: AtomicUsize::new(0), left_alone_until: Mutex::default(), used_at: Mutex::default() }
+    }
+
+    /// Whether, no longer listed, it has had nothing to do for so long. The first time this is asked, it has.
+    pub(crate) fn is_unused(&self, now: Instant, idle: Duration) -> bool {
+        let mut used_at = lock(&self.used_at);
+        if self.load.load(Ordering::Relaxed) > 0 {
+            *used_at = Some(now);
+        }
+        now.saturating_duration_since(*used_at.get_or_insert(now)) >= idle
+    }
+
+    fn is_left_alone(&self, now: Instant) -> bool {
+        lock(&self.left_alone_until).is_some_and(|until| now < until)
+    }
 }
 
 impl Nodes {
-    /// Those whose health is told here, in their order.
-    pub fn new(healths: impl IntoIterator<Item = Arc<Health>>) -> Arc<Self> {
-        let node = |health| Node { health, load: AtomicUsize::new(0), left_alone_until: Mutex::default() };
-        Arc::new(Self(healths.into_iter().map(node).collect()))
+    /// Those that are `listed`, and others that sessions have not left yet: they get nothing new.
+    pub fn new(listed: impl IntoIterator<Item = Arc<Node>>, leaving: impl IntoIterator<Item = Arc<Node>>) -> Arc<Self> {
+        let mut all: Vec<_> = listed.into_iter().collect();
+        let listed = all.len();
+        all.extend(leaving);
+        Arc::new(Self { all, listed })
     }
 
-    /// How many there are.
+    /// How many are listed.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.listed
     }
 
     /// The one to call `now`, none of those that were `tried`. `random` is 64 random bits.
-    pub(super) fn choose(self: &Arc<Self>, tried: &[usize], now: Instant, random: u64) -> Option<Place> {
+    pub(super) fn choose(&self, tried: &[usize], now: Instant, random: u64) -> Option<Place> {
         let is_untried = |index: usize| !tried.contains(&index);
         let is_near = |node: &Node| !node.is_left_alone(now);
         // Where none seems well, what is known of them may be wrong, and nothing else is left.
         self.draw(random, |index, node| is_untried(index) && node.health.is_well() && is_near(node))
             .or_else(|| self.draw(random, |index, node| is_untried(index) && is_near(node)))
             .or_else(|| self.draw(random, |index, _| is_untried(index)))
-            .map(|index| self.place(index))
+            .and_then(|index| self.place(index))
     }
 
     /// Of two drawn among those that are eligible, the one with less to do.
     fn draw(&self, random: u64, is_eligible: impl Fn(usize, &Node) -> bool) -> Option<usize> {
-        let (one, other) = two_of(self.0.len(), random)?;
+        let (one, other) = two_of(self.listed, random)?;
         // Mostly all are, and then it does not matter how many there are.
-        let is_eligible_at = |index: usize| self.0.get(index).is_some_and(|node| is_eligible(index, node));
+        let is_eligible_at = |index: usize| self.all.get(index).is_some_and(|node| is_eligible(index, node));
         let drawn = if is_eligible_at(one) && is_eligible_at(other) {
             [Some(one), Some(other)]
         } else {
-            let eligible = || (0..self.0.len()).filter(|index| is_eligible_at(*index));
+            let eligible = || (0..self.listed).filter(|index| is_eligible_at(*index));
             let (one, other) = two_of(eligible().count(), random)?;
             // One that is left alone since it was counted leaves the other.
             [eligible().nth(one), eligible().nth(other)]
@@ -60,22 +91,18 @@ impl Nodes {
         drawn.into_iter().flatten().min_by_key(|index| self.load(*index))
     }
 
-    /// A place at this one.
-    pub(super) fn place(self: &Arc<Self>, index: usize) -> Place {
-        if let Some(node) = self.0.get(index) {
-            node.load.fetch_add(1, Ordering::Relaxed);
+    /// A place at this one, if there is one.
+    pub(super) fn place(&self, index: usize) -> Option<Place> {
+        let node = Arc::clone(self.all.get(index)?);
+        node.load.fetch_add(1, Ordering::Relaxed);
+        if index >= self.listed {
+            *lock(&node.used_at) = Some(clock::now());
         }
-        Place { nodes: Arc::clone(self), index }
+        Some(Place { node, index })
     }
 
     fn load(&self, index: usize) -> usize {
-        self.0.get(index).map_or(usize::MAX, |node| node.load.load(Ordering::Relaxed))
-    }
-}
-
-impl Node {
-    fn is_left_alone(&self, now: Instant) -> bool {
-        self.left_alone_until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until)
+        self.all.get(index).map_or(usize::MAX, |node| node.load.load(Ordering::Relaxed))
     }
 }
 
@@ -95,21 +122,19 @@ fn two_of(count: usize, random: u64) -> Option<(usize, usize)> {
 
 /// A call or session at a node, as long as it lasts.
 pub(super) struct Place {
-    nodes: Arc<Nodes>,
+    node: Arc<Node>,
     pub(super) index: usize,
 }
 
 impl Place {
     /// Whether the health checks find the node well.
     pub(super) fn is_well(&self) -> bool {
-        self.nodes.0.get(self.index).is_some_and(|node| node.health.is_well())
+        self.node.health.is_well()
     }
 
     /// The node could not be reached.
     pub(super) fn failed(&self, now: Instant) {
-        if let Some(node) = self.nodes.0.get(self.index) {
-            *node.left_alone_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + LEFT_ALONE);
-        }
+        *lock(&self.node.left_alone_until) = Some(now + LEFT_ALONE);
     }
 }
 
@@ -121,15 +146,16 @@ impl fmt::Debug for Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(node) = self.nodes.0.get(self.index) {
-            node.load.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.node.load.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use mcp_guard::middleware::clock;
     use proptest::prelude::*;
 
     use super::*;
@@ -139,7 +165,8 @@ mod tests {
         for health in &healths {
             health.probed(Ok(()));
         }
-        (Nodes::new(healths.clone()), healths)
+        let nodes = healths.iter().map(|health| Arc::new(Node::new(Arc::clone(health))));
+        (Nodes::new(nodes, []), healths)
     }
 
     proptest! {
@@ -190,11 +217,26 @@ mod tests {
         };
         assert_eq!(reached(now, &[]), [0, 1, 2]);
         healths[0].probed(Err("down".into()));
-        nodes.place(1).failed(now);
+        nodes.place(1).unwrap().failed(now);
         assert_eq!(reached(now, &[]), [2]);
         assert_eq!(reached(now, &[2]), [0], "rather one that may be unwell than one that is away for sure");
         assert_eq!(reached(now, &[0, 2]), [1]);
         assert!(reached(now, &[0, 1, 2]).is_empty());
         assert_eq!(reached(now + LEFT_ALONE, &[]), [1, 2]);
+    }
+
+    #[test]
+    fn one_that_leaves_gets_nothing_new_and_is_unused_when_its_sessions_were_silent() {
+        let [stays, leaves] = ["a", "b"].map(|name| Arc::new(Node::new(Arc::new(Health::new(name, 1, 1)))));
+        let nodes = Nodes::new([stays], [Arc::clone(&leaves)]);
+        let (now, idle) = (clock::now(), Duration::from_secs(60));
+        assert!((0..64).all(|n| nodes.choose(&[], now, n << 58 | n << 26).unwrap().index == 0));
+        assert!(nodes.choose(&[0], now, 0).is_none(), "not even where no other is left");
+        assert!(!leaves.is_unused(now, idle));
+        let call = nodes.place(1);
+        assert!(!leaves.is_unused(now + idle, idle), "there is a call");
+        drop(call);
+        assert!(!leaves.is_unused(now + idle * 2 - Duration::from_secs(1), idle));
+        assert!(leaves.is_unused(now + idle * 2, idle));
     }
 }

@@ -19,6 +19,7 @@ use super::answer::EraBody;
 use super::detect::{Detected, discover, turns_client_away};
 use super::{NodeUpstream, to_legacy, to_modern};
 use crate::config::Era;
+use crate::hand_over::{Exchange, Kept};
 use crate::upstream::sessions::{SessionNode, SessionOptions};
 
 /// A node, for clients of both eras.
@@ -32,12 +33,16 @@ pub struct Eras<U: NodeUpstream> {
     has_modern: Arc<AtomicBool>,
     era: Era,
     detected: Detected,
+    /// Where sessions may be that are not here.
+    exchange: Exchange,
 }
 
 impl<U: NodeUpstream> Eras<U> {
     /// The node behind `upstream`, which speaks as `era` says, and has so many `places` for calls at once; `sessions` are those
     /// of legacy clients with a stateless node.
-    pub fn new(upstream: U, era: Era, places: usize, sessions: SessionOptions) -> Self {
+    pub fn new(upstream: U, era: Era, places: usize, mut sessions: SessionOptions) -> Self {
+        // The node knows nothing of them, so that nothing is lost with it.
+        sessions.fails_over = true;
         Self {
             legacy: to_legacy::Node::new(upstream.clone(), places),
             modern: SessionNode::new(to_modern::Stateless::new(upstream.clone()), sessions),
@@ -46,14 +51,37 @@ impl<U: NodeUpstream> Eras<U> {
             has_modern: Arc::default(),
             era,
             detected: Detected::default(),
+            exchange: Exchange::default(),
         }
+    }
+
+    /// Looks for sessions in `exchange` that are not here.
+    #[must_use]
+    pub fn with(mut self, exchange: Exchange) -> Self {
+        self.exchange = exchange;
+        self
+    }
+
+    /// The sessions that are kept here.
+    pub fn kept(&self) -> Vec<Kept> {
+        let stateless = Kept { name: "stateless", node: self.modern.clone(), are_some: Arc::clone(&self.has_modern) };
+        let own = self.own.iter().map(|own| Kept { name: "own", node: own.clone(), are_some: Arc::default() });
+        own.chain([stateless]).collect()
     }
 
     /// Serves legacy clients in sessions of `own`.
     #[must_use]
-    pub fn in_own_sessions(mut self, own: Option<SessionNode>) -> Self {
-        self.own = own;
+    pub fn in_own_sessions(mut self, own: SessionNode) -> Self {
+        self.own = Some(own);
         self
+    }
+
+    /// From now on the time-outs of `options` count.
+    pub fn renew(&self, options: &SessionOptions) {
+        self.modern.renew(options.clone());
+        if let Some(own) = &self.own {
+            own.renew(options.clone());
+        }
     }
 
     /// The same node by connections of its own, for another runtime.
@@ -67,6 +95,7 @@ impl<U: NodeUpstream> Eras<U> {
             has_modern: Arc::clone(&self.has_modern),
             era: self.era,
             detected: self.detected.clone(),
+            exchange: self.exchange.clone(),
         }
     }
 
@@ -156,6 +185,25 @@ impl<U: NodeUpstream> Eras<U> {
         Ok(EraBody::session(answered))
     }
 
+    fn here(&self, request: McpRequest) -> impl Future<Output = Reply<U>> + Send {
+        if request.call.revision.is_stateless() {
+            if self.era != Era::AsIs {
+                return Either::Right(self.stateless(request).boxed());
+            }
+        } else if let Some(own) = &self.own {
+            return Either::Right(self.in_own(own.clone(), request).boxed());
+        } else if self.may_be_modern(&request) {
+            return Either::Right(self.legacy(request).boxed());
+        }
+        Either::Left(self.as_it_is(request))
+    }
+
+    /// The same in a session that may be in another process still.
+    async fn fetched(&self, request: McpRequest) -> Reply<U> {
+        self.exchange.fetch(&request).await;
+        self.here(request).await
+    }
+
     /// Whether a message of a legacy client may concern a stateless node.
     fn may_be_modern(&self, request: &McpRequest) -> bool {
         match self.era {
@@ -173,16 +221,10 @@ impl<U: NodeUpstream> Upstream for Eras<U> {
     type Body = EraBody<U::Body>;
 
     fn send(&self, request: McpRequest) -> impl Future<Output = Reply<U>> + Send {
-        if request.call.revision.is_stateless() {
-            if self.era != Era::AsIs {
-                return Either::Right(self.stateless(request).boxed());
-            }
-        } else if let Some(own) = &self.own {
-            return Either::Right(self.in_own(own.clone(), request).boxed());
-        } else if self.may_be_modern(&request) {
-            return Either::Right(self.legacy(request).boxed());
+        if self.exchange.is_open() {
+            return Either::Right(self.fetched(request).boxed());
         }
-        Either::Left(self.as_it_is(request))
+        Either::Left(self.here(request))
     }
 }
 

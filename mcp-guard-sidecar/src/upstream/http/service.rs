@@ -26,6 +26,8 @@ use crate::upstream::dial::why;
 #[derive(Clone, Debug)]
 pub struct HttpUpstream(Arc<Local>);
 
+type Answer = Result<Response<PooledBody>, UpstreamError>;
+
 /// What the calls of one runtime share. Each counts itself in and out here, on its own core.
 #[derive(Debug)]
 struct Local {
@@ -70,7 +72,19 @@ impl HttpUpstream {
         Self(Arc::new(Local { pool: shared.pools.add(), shared }))
     }
 
-    async fn exchange(self, mut request: McpRequest) -> Result<Response<PooledBody>, UpstreamError> {
+    /// Whether `other` is the same node, with the same pool or another.
+    pub(crate) fn is_same_node(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0.shared, &other.0.shared)
+    }
+
+    /// Sends a message, by this pool also if nobody else has it any more.
+    pub(crate) fn call(&self, request: McpRequest) -> impl Future<Output = Answer> + Send + use<> {
+        let goes_on_until = outlives_its_client(&request.call)
+            .then(|| request.deadline.unwrap_or_else(|| clock::now() + self.0.shared.options.first_byte_timeout));
+        Exchange::new(Box::pin(self.clone().exchange(request)), goes_on_until)
+    }
+
+    async fn exchange(self, mut request: McpRequest) -> Answer {
         let options = &self.0.shared.options;
         quirks::to_node(options.profile, &mut request)?;
         let McpRequest { head, body, call, now, deadline, .. } = request;
@@ -231,9 +245,7 @@ fn unsent(detail: String, mut head: Parts, extensions: Extensions, body: Bytes, 
 impl Upstream for HttpUpstream {
     type Body = PooledBody;
 
-    fn send(&self, request: McpRequest) -> impl Future<Output = Result<Response<PooledBody>, UpstreamError>> + Send {
-        let goes_on_until = outlives_its_client(&request.call)
-            .then(|| request.deadline.unwrap_or_else(|| clock::now() + self.0.shared.options.first_byte_timeout));
-        Exchange::new(Box::pin(self.clone().exchange(request)), goes_on_until)
+    fn send(&self, request: McpRequest) -> impl Future<Output = Answer> + Send {
+        self.call(request)
     }
 }

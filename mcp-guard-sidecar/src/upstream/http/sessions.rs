@@ -183,10 +183,8 @@ impl Spoken {
 
     /// For whom a message is sent on, and until when it waits.
     fn asked_by(&self, line: &Line) -> Option<(Caller, Instant)> {
-        match &line.came {
-            Some(came) => Some((Caller::by(&came.head), came.until)),
-            None => Some((self.client()?, clock::now() + LEISURE)),
-        }
+        let came = self.connection.asked_by(line)?;
+        Some((Caller::by(&came.head), came.until))
     }
 
     async fn send(&self, caller: &Caller, message: Message, until: Instant) -> Result<Answer, UpstreamError> {

@@ -1,17 +1,22 @@
 //! One connection of a session to its node, from its beginning to its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
+use mcp_guard::middleware::clock;
 use mcp_guard::session::FromNode;
 use tokio::sync::{mpsc, watch};
 
-use super::line::Line;
+use super::line::{Came, Line};
 use super::session::Session;
 
 /// Messages that wait for a node to read them. More calls wait outside, holding their place in line.
 const LINES_MAX: usize = 8;
+
+/// How long the node may take for what nobody waits for.
+const LEISURE: Duration = Duration::from_secs(5);
 
 /// A connection of a session to its node. Its tasks run on the runtime that made it.
 #[derive(Debug)]
@@ -66,6 +71,12 @@ impl Connection {
     /// The head of the client's last request, where the link wants to know.
     pub(crate) fn last_head(&self) -> Option<Arc<Parts>> {
         self.session.last_head()
+    }
+
+    /// For whom a message is sent on, and until when it waits: what is the guard's own is said in the name of the client's last
+    /// request. `None` if there was none.
+    pub(crate) fn asked_by(&self, line: &Line) -> Option<Came> {
+        line.came.clone().or_else(|| Some(Came { head: self.last_head()?, until: clock::now() + LEISURE }))
     }
 
     /// Takes a message of the node.

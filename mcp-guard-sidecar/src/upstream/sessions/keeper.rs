@@ -39,23 +39,41 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 /// whose own messages kill the node is not given nodes for ever.
 const IN_VAIN_MAX: u32 = 5;
 
+/// Why a session needs another connection.
+#[derive(Clone, Copy)]
+pub(super) enum Why {
+    /// Its node is gone.
+    Lost,
+    /// It comes from another process, and has none yet.
+    HandedOver,
+}
+
+impl Why {
+    fn outcome(self) -> &'static str {
+        match self {
+            Self::Lost => "reinitialized",
+            Self::HandedOver => "handed_over",
+        }
+    }
+}
+
 /// Makes a connection, in its time.
 pub(super) async fn connect(
     inner: &Inner,
     connection: &Arc<Connection>,
     lines: Receiver<Line>,
 ) -> Result<Keeper, UpstreamError> {
-    let limit = inner.options.connect_timeout;
+    let limit = inner.options().connect_timeout;
     let connected = timeout(limit, inner.link.connect(connection, lines)).await;
     connected.unwrap_or_else(|_| Err(UpstreamError::Unavailable(format!("no connection within {limit:?}"))))
 }
 
-/// Runs until the session has ended and nothing of its connections is left.
-pub(super) async fn keep(inner: Arc<Inner>, session: Arc<Session>, mut keeper: Keeper, ending: Ending) {
+/// Runs until the session has ended and nothing of its connections is left. `why` is why it needs the next one.
+pub(super) async fn keep(inner: Arc<Inner>, session: Arc<Session>, mut keeper: Keeper, ending: Ending, mut why: Why) {
     let (mut number, mut in_vain) = (0, 0);
     loop {
         keeper.await;
-        let may_go_on = inner.options.fails_over && session.memory().initialize().is_some();
+        let may_go_on = inner.options().fails_over && session.memory().initialize().is_some();
         if session.is_over() || !may_go_on {
             break;
         }
@@ -64,8 +82,8 @@ pub(super) async fn keep(inner: Arc<Inner>, session: Arc<Session>, mut keeper: K
             tracing::warn!(session = session.hint(), "its nodes end before they answer: the session ends");
             break;
         }
-        match take_over(&inner, &session, &mut number).await {
-            Some(next) => keeper = next,
+        match take_over(&inner, &session, &mut number, why).await {
+            Some(next) => (keeper, why) = (next, Why::Lost),
             None => break,
         }
     }
@@ -73,19 +91,19 @@ pub(super) async fn keep(inner: Arc<Inner>, session: Arc<Session>, mut keeper: K
 }
 
 /// Tries until a node has taken the session over.
-async fn take_over(inner: &Inner, session: &Arc<Session>, number: &mut u64) -> Option<Keeper> {
+async fn take_over(inner: &Inner, session: &Arc<Session>, number: &mut u64, why: Why) -> Option<Keeper> {
     let (lost, mut wait) = (clock::now(), WAIT_MIN);
     loop {
         *number += 1;
-        let outcome = match attempt(inner, session, *number).await {
+        let error = match attempt(inner, session, *number).await {
             Ok(keeper) => {
                 inner.note(Health::Alive);
                 session.settle(&End::Replaced);
                 tracing::info!(session = session.hint(), "another node has taken the session over");
-                counter!("mcp_guard_session_failovers_total", "outcome" => "reinitialized").increment(1);
+                counter!("mcp_guard_session_failovers_total", "outcome" => why.outcome()).increment(1);
                 return Some(keeper);
             }
-            Err(why) => why,
+            Err(error) => error,
         };
         if session.is_over() {
             return None;
@@ -97,7 +115,7 @@ async fn take_over(inner: &Inner, session: &Arc<Session>, number: &mut u64) -> O
             session.settle(&End::Broken);
         }
         let is_last = gone_for > LASTS;
-        tracing::debug!(session = session.hint(), why = %outcome, is_last, "no node has taken the session over");
+        tracing::debug!(session = session.hint(), why = %error, is_last, "no node has taken the session over");
         if is_last {
             counter!("mcp_guard_session_failovers_total", "outcome" => "given_up").increment(1);
             return None;
@@ -141,14 +159,14 @@ async fn restore(inner: &Inner, session: &Arc<Session>, handle: &Handle) -> Resu
         let memory = session.memory();
         (memory.initialize().cloned().unwrap_or_default(), memory.state().cloned().collect::<Vec<_>>())
     };
-    let limit = inner.options.start_timeout;
+    let limit = inner.options().start_timeout;
     if !is_granted(session, handle, initialize, limit).await? {
         return Err(UpstreamError::Unavailable("it refuses initialize".into()));
     }
     // A node that is gone by now is noticed by the next message.
     let _ = handle.lines.send(Bytes::from_static(INITIALIZED.as_bytes()).into()).await;
     for line in state {
-        if !is_granted(session, handle, line, inner.options.first_byte).await? {
+        if !is_granted(session, handle, line, inner.options().first_byte).await? {
             tracing::warn!(session = session.hint(), "the new node refuses a log level or subscription of the session");
         }
     }

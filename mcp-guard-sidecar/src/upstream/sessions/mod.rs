@@ -23,6 +23,7 @@
 //!
 //! What kind of connection it is, its `Link` knows: one file or folder each beside this one.
 
+mod adopt;
 mod answer;
 mod body;
 mod calls;
@@ -36,6 +37,7 @@ mod open;
 mod options;
 mod outbox;
 mod probe;
+mod record;
 mod registry;
 mod service;
 mod session;
@@ -53,6 +55,7 @@ pub(crate) use inlet::Inlet;
 pub(crate) use line::{CREDENTIALS, Line};
 pub(crate) use lines::serve_lines;
 pub(crate) use link::{Keeper, Link};
+pub(crate) use record::Record;
 
 #[cfg(test)]
 mod isolation_tests;

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::answer;
 use super::body::SessionBody;
 use super::connection::{Connection, Handle};
-use super::keeper::{connect, keep};
+use super::keeper::{Why, connect, keep};
 use super::line::{Came, Line};
 use super::outbox::Start;
 use super::registry::Registry;
@@ -32,7 +32,7 @@ pub(super) async fn open(
 ) -> Result<Response<SessionBody>, UpstreamError> {
     let place = take_place(inner)?;
     let opening = start(inner, place, call.subject.clone()).await.inspect_err(|_| inner.note(Health::Failing))?;
-    let limit = inner.options.start_timeout;
+    let limit = inner.options().start_timeout;
     if let Some(came) = &came {
         opening.session.opened_by(came);
     }
@@ -80,7 +80,8 @@ fn draining() -> UpstreamError {
 fn too_many(inner: &Inner) -> UpstreamError {
     let due = inner.registry.next_due().map(|due| due.saturating_duration_since(clock::now()));
     let wait = due.unwrap_or_default().min(WAIT_MAX);
-    let detail = format!("{} of {} are in use", inner.options.sessions_max, inner.options.sessions_max);
+    let all = inner.options().sessions_max;
+    let detail = format!("{all} of {all} are in use");
     UpstreamError::Refused(Box::new(Refusal::new(Reason::TooManySessions, detail).retry_after(wait)))
 }
 
@@ -95,7 +96,7 @@ pub(super) async fn start(
     let mut tries = inner.link.tries();
     let (opening, session, keeper) = loop {
         let id = random::id().map_err(|error| UpstreamError::Unavailable(format!("no session id: {error}")))?;
-        let session = Session::new(id, inner.options.profile, subject.clone());
+        let session = Session::new(id, inner.options().profile, subject.clone());
         let (connection, lines) = Connection::new(&session, 0);
         let opening = Opening { session: Arc::clone(&session), handle: connection.handle().clone(), is_kept: false };
         tries = tries.saturating_sub(1);
@@ -105,8 +106,8 @@ pub(super) async fn start(
             Err(error) => return Err(error),
         }
     };
-    let ending = Ending { session: Arc::clone(&session), registry: Arc::clone(&inner.registry), _place: place };
-    tokio::spawn(keep(Arc::clone(inner), session, keeper, ending));
+    let ending = Ending::new(&session, &inner.registry, place);
+    tokio::spawn(keep(Arc::clone(inner), session, keeper, ending, Why::Lost));
     Ok(opening)
 }
 
@@ -139,6 +140,12 @@ pub(super) struct Ending {
     session: Arc<Session>,
     registry: Arc<Registry>,
     _place: OwnedSemaphorePermit,
+}
+
+impl Ending {
+    pub(super) fn new(session: &Arc<Session>, registry: &Arc<Registry>, place: OwnedSemaphorePermit) -> Self {
+        Self { session: Arc::clone(session), registry: Arc::clone(registry), _place: place }
+    }
 }
 
 impl Drop for Ending {

@@ -32,15 +32,15 @@ pub(super) async fn probe(inner: &Arc<Inner>, known: Health) -> Health {
 }
 
 async fn answers_ping(inner: &Inner, opening: &Opening) -> bool {
-    let limit = inner.options.start_timeout;
+    let limit = inner.options().start_timeout;
     if exchange(opening, "0", INITIALIZE, limit).await.is_none()
         || opening.handle.lines.send(Bytes::from_static(INITIALIZED.as_bytes()).into()).await.is_err()
     {
         return false;
     }
-    exchange(opening, "1", PING, inner.options.ping_timeout)
+    exchange(opening, "1", PING, inner.options().ping_timeout)
         .await
-        .is_some_and(|answer| inner.options.profile.is_alive(&answer))
+        .is_some_and(|answer| inner.options().profile.is_alive(&answer))
 }
 
 async fn exchange(opening: &Opening, id: &str, message: &'static str, limit: Duration) -> Option<Bytes> {

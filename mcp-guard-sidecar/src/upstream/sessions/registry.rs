@@ -32,8 +32,20 @@ impl Registry {
 
     /// Adds a session; false if there is no place, or the guard drains.
     pub(super) fn insert(self: &Arc<Self>, session: &Arc<Session>) -> bool {
+        self.add(session, |_| true)
+    }
+
+    /// The same, and false too if there is one of this id.
+    pub(super) fn insert_new(self: &Arc<Self>, session: &Arc<Session>) -> bool {
+        self.add(session, |table| table.peek(session.id()).is_none())
+    }
+
+    fn add(self: &Arc<Self>, session: &Arc<Session>, may_be: impl FnOnce(&SessionTable<Arc<Session>>) -> bool) -> bool {
         let sweeper = {
             let mut state = self.lock();
+            if !may_be(&state.table) {
+                return false;
+            }
             if state.is_draining || state.table.insert(session.id(), Arc::clone(session), clock::now()).is_err() {
                 return false;
             }
@@ -49,6 +61,16 @@ impl Registry {
     /// The session called `id`, which is thereby used.
     pub(super) fn find(&self, id: SessionId) -> Option<Arc<Session>> {
         self.lock().table.get(id, clock::now()).cloned()
+    }
+
+    /// The session called `id`, which is not thereby used.
+    pub(super) fn peek(&self, id: SessionId) -> Option<Arc<Session>> {
+        self.lock().table.peek(id).cloned()
+    }
+
+    /// All sessions, in no order.
+    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+        self.lock().table.values().cloned().collect()
     }
 
     pub(super) fn remove(&self, id: SessionId) {

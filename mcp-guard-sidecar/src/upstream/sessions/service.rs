@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -36,11 +37,11 @@ use crate::upstream::patience::patience;
 /// Requests carry their [`Call`] in their extensions, as the guard puts it there.
 #[derive(Clone)]
 pub struct SessionNode {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
-    pub(super) options: SessionOptions,
+    options: ArcSwap<SessionOptions>,
     pub(super) registry: Arc<Registry>,
     pub(super) link: Box<dyn Link>,
     /// One for each connection, from before it is made until nothing of it is left.
@@ -62,6 +63,10 @@ pub enum Health {
 }
 
 impl Inner {
+    pub(super) fn options(&self) -> Guard<Arc<SessionOptions>> {
+        self.options.load()
+    }
+
     pub(super) fn note(&self, health: Health) {
         self.vitals().note(health, clock::now());
     }
@@ -98,9 +103,23 @@ impl SessionNode {
             places: Arc::new(Semaphore::new(sessions_max)),
             vitals: Mutex::new(Vitals::new(options.speaks_for)),
             is_ending: watch::Sender::new(false),
-            options,
+            options: ArcSwap::from_pointee(options),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Forgets what sessions have shown of the node: another may be at the other end from now on.
+    pub(crate) fn doubt(&self) {
+        *self.inner.vitals() = Vitals::new(self.inner.options().speaks_for);
+    }
+
+    /// From now on the time-outs of `options` count. Bounds and quirks stay what they were, and so do sessions.
+    pub(crate) fn renew(&self, options: SessionOptions) {
+        let before = self.inner.options();
+        let SessionOptions { sessions_max, session_idle, fails_over, profile, .. } = **before;
+        self.inner.vitals().set_speaks_for(options.speaks_for);
+        let next = SessionOptions { sessions_max, session_idle, fails_over, profile, ..options };
+        self.inner.options.store(Arc::new(next));
     }
 
     /// Ends all sessions, and waits until their connections are gone; with processes, at most their `grace`, plus what the
@@ -110,14 +129,14 @@ impl SessionNode {
     pub async fn shutdown(&self) {
         self.inner.registry.drain();
         self.inner.is_ending.send_replace(true);
-        let all = u32::try_from(self.inner.options.sessions_max.get()).unwrap_or(u32::MAX);
+        let all = u32::try_from(self.inner.options().sessions_max.get()).unwrap_or(u32::MAX);
         // Those that are still beginning give their places back too. The semaphore is never closed.
         let _ = self.inner.places.acquire_many(all).await;
     }
 
     /// Whether the session that a call names is one of this node's.
     pub(crate) fn has(&self, call: &Call) -> bool {
-        call.session.as_deref().and_then(SessionId::parse).is_some_and(|id| self.inner.registry.find(id).is_some())
+        call.session.as_deref().and_then(SessionId::parse).is_some_and(|id| self.has_session(id))
     }
 
     /// How many sessions there are.
@@ -127,7 +146,7 @@ impl SessionNode {
 
     /// How many connections, or processes, there are, also those that are beginning or ending.
     pub fn links(&self) -> usize {
-        self.inner.options.sessions_max.get().saturating_sub(self.inner.places.available_permits())
+        self.inner.options().sessions_max.get().saturating_sub(self.inner.places.available_permits())
     }
 
     /// How the node is. If it has shown lately that it is well, by an answer, this asks nothing; else a session is
@@ -178,7 +197,7 @@ impl Service<Request<Full<Bytes>>> for SessionNode {
             };
             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             let accepts_events = answer::accepts_events(&head.headers);
-            let limit = patience(&head.extensions, inner.options.first_byte);
+            let limit = patience(&head.extensions, inner.options().first_byte);
             let came = inner.link.wants_heads().then(|| Came { head: Arc::new(head), until: clock::now() + limit });
             dispatch(&inner, Incoming { call: &call, body, accepts_events, limit, came }).await
         })
@@ -302,7 +321,7 @@ async fn respond(inner: &Inner, incoming: Incoming<'_>) -> Reply {
 
 /// The message as the node gets it.
 fn line(inner: &Inner, body: Bytes) -> Result<Bytes, UpstreamError> {
-    let body = inner.options.profile.to_node(body).map_err(|refusal| UpstreamError::Refused(Box::new(refusal)))?;
+    let body = inner.options().profile.to_node(body).map_err(|refusal| UpstreamError::Refused(Box::new(refusal)))?;
     Ok(one_line(body))
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Session {
     standing: watch::Sender<Standing>,
     /// Whether a request of the client's was answered since that was asked last.
     has_answered: AtomicBool,
+    /// Whether another process has it too.
+    is_given: AtomicBool,
     /// What the client's last request said of itself, where the link wants to know.
     last_head: Mutex<Option<Arc<Parts>>>,
     /// The kinds of credentials that were needed to open it.
@@ -82,6 +84,7 @@ impl Session {
             orphans: Mutex::default(),
             standing: watch::Sender::new(Standing::Detached),
             has_answered: AtomicBool::new(false),
+            is_given: AtomicBool::new(false),
             last_head: Mutex::default(),
             credentials: OnceLock::new(),
         })
@@ -90,6 +93,31 @@ impl Session {
     /// Whether whoever sent `call` opened it. Nobody else is served, whatever id he has got hold of.
     pub(super) fn is_of(&self, call: &Call) -> bool {
         self.subject == call.subject
+    }
+
+    pub(super) fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// The kinds of credentials that were needed to open it.
+    pub(super) fn credentials(&self) -> &[HeaderName] {
+        self.credentials.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes how it was opened.
+    pub(super) fn set_credentials(&self, credentials: Vec<HeaderName>) {
+        // It is opened once.
+        let _ = self.credentials.set(credentials);
+    }
+
+    /// Notes that another process has it too.
+    pub(super) fn give(&self) {
+        self.is_given.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another process has it too.
+    pub(super) fn is_given(&self) -> bool {
+        self.is_given.load(Ordering::Relaxed)
     }
 
     pub(super) fn id(&self) -> SessionId {
@@ -169,16 +197,14 @@ impl Session {
 
     /// Notes how the session was opened.
     pub(super) fn opened_by(&self, came: &Came) {
-        // It is opened once.
-        let _ = self.credentials.set(came.credentials().collect());
+        self.set_credentials(came.credentials().collect());
         *lock(&self.last_head) = Some(Arc::clone(&came.head));
     }
 
     /// Whether a message comes with the kinds of credentials with which the session was opened. Whether they are good, the
     /// node says; but not all messages come before it, and who has none may know no more than the session's id.
     pub(super) fn admits(&self, came: &Came) -> bool {
-        let wanted = self.credentials.get().map_or(&[][..], Vec::as_slice);
-        let has_all = wanted.iter().all(|name| came.head.headers.contains_key(name));
+        let has_all = self.credentials().iter().all(|name| came.head.headers.contains_key(name));
         if has_all {
             *lock(&self.last_head) = Some(Arc::clone(&came.head));
         }

@@ -18,6 +18,11 @@ impl Vitals {
         Self { health: Health::Unknown, noted_at: None, speaks_for }
     }
 
+    /// What is and will be known holds for so long.
+    pub(super) fn set_speaks_for(&mut self, speaks_for: Duration) {
+        self.speaks_for = speaks_for;
+    }
+
     pub(super) fn note(&mut self, health: Health, now: Instant) {
         self.health = health;
         self.noted_at = Some(now);

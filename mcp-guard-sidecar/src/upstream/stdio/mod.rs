@@ -15,9 +15,11 @@ mod options;
 mod spawner;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use mcp_guard::middleware::UpstreamError;
 use tokio::process::Child;
@@ -31,23 +33,44 @@ use super::sessions::{Connection, Keeper, Line, Link, SessionNode, SessionOption
 
 /// A node that is run as `options` say, one child for each session. Nothing is started yet.
 pub fn node(options: StdioOptions, sessions: SessionOptions) -> SessionNode {
-    let spawner = Spawner::new(sessions.sessions_max.get());
-    SessionNode::new(Children { options, spawner }, sessions)
+    Children::new(options, sessions.sessions_max).node(sessions)
 }
 
-/// Starts a child for each session.
+/// Starts a child for each session. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Children(Arc<Shared>);
+
 #[derive(Debug)]
-struct Children {
-    options: StdioOptions,
+struct Shared {
+    options: ArcSwap<StdioOptions>,
     spawner: Spawner,
+}
+
+impl Children {
+    /// Runs them as `options` say, at most so many at once. Nothing is started yet.
+    pub fn new(options: StdioOptions, children_max: NonZeroUsize) -> Self {
+        let spawner = Spawner::new(children_max.get());
+        Self(Arc::new(Shared { options: ArcSwap::from_pointee(options), spawner }))
+    }
+
+    /// Runs those to come as `options` say.
+    pub fn set(&self, options: StdioOptions) {
+        self.0.options.store(Arc::new(options));
+    }
+
+    /// The node that they are, with these sessions.
+    pub fn node(&self, sessions: SessionOptions) -> SessionNode {
+        SessionNode::new(self.clone(), sessions)
+    }
 }
 
 #[async_trait]
 impl Link for Children {
     async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
-        let child = self.spawner.spawn(child::command(&self.options)).await;
+        let options = self.0.options.load_full();
+        let child = self.0.spawner.spawn(child::command(&options)).await;
         child
-            .and_then(|child| serve(child, connection, lines, self.options.grace))
+            .and_then(|child| serve(child, connection, lines, options.grace))
             .map_err(|error| UpstreamError::Unavailable(format!("its process cannot be started: {}", error.kind())))
     }
 }

@@ -169,11 +169,11 @@ impl<U: NodeUpstream> Client<U> {
 
 impl<U: NodeUpstream> Speaker for Client<U> {
     async fn ask(&self, said: Said) {
-        let Said { id, method, line: Line { text, came } } = said;
-        let message = Object::of(&text).unwrap_or_default();
-        let answer = match came.map(|came| (Caller::by(&came.head), came.until)) {
-            Some((caller, until)) => {
-                let asking = Asking { id: &id, caller: &caller, until };
+        let Said { id, method, line } = said;
+        let message = Object::of(&line.text).unwrap_or_default();
+        let answer = match self.connection.asked_by(&line) {
+            Some(came) => {
+                let asking = Asking { id: &id, caller: &Caller::by(&came.head), until: came.until };
                 self.answer(asking, &method, message.get("params").unwrap_or("{}")).await
             }
             None => response(&id, "error", &failure("the guard did not read the request")),
