@@ -128,6 +128,8 @@ fn warm_for<S: InMemoryService>(request: fn() -> Request<Full<Bytes>>, service: 
 #[bench::none(warm(in_memory::unguarded().unwrap()))]
 #[bench::layered(warm(in_memory::layered().unwrap()))]
 #[bench::all_concerns(warm(in_memory::guarded().unwrap()))]
+#[bench::not_sampled(warm(in_memory::with_spans(0.0).unwrap()))]
+#[bench::sampled(warm(in_memory::with_spans(1.0).unwrap()))]
 #[bench::traced(warm_for(traced_call, in_memory::guarded().unwrap()))]
 fn call<S: InMemoryService>((service, request): Next<S>) -> (InMemory<S>, Bytes) {
     let answer = service.call(request);

@@ -12,6 +12,7 @@ use mcp_guard::GuardLayer;
 use mcp_guard::config::GuardConfig;
 use mcp_guard::middleware::{Client, McpRequest, Upstream, UpstreamError};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -66,6 +67,17 @@ pub fn layered() -> Result<InMemory<impl InMemoryService>, Fault> {
 /// If it does not work as it should.
 pub fn guarded() -> Result<InMemory<impl InMemoryService>, Fault> {
     guarded_by(|layer| layer.layer(Direct))
+}
+
+/// The same with a provider of spans, which records this share of the traces that begin here, and hands them to nobody.
+///
+/// # Errors
+///
+/// If it does not work as it should.
+pub fn with_spans(share: f64) -> Result<InMemory<impl InMemoryService>, Fault> {
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share)));
+    opentelemetry::global::set_tracer_provider(SdkTracerProvider::builder().with_sampler(sampler).build());
+    guarded()
 }
 
 /// Two rate limits, and a recorder of metrics.

@@ -56,12 +56,30 @@ pub(super) fn clean(headers: &mut HeaderMap, carried: &Carried) {
     }
 }
 
-/// Writes the context to send, in place of any other.
-pub(super) fn write(headers: &mut HeaderMap, context: &Outgoing<'_>) {
+/// Writes the context to send, in place of any other, of which there is none if `are_free`.
+pub(super) fn write(headers: &mut HeaderMap, context: &Outgoing<'_>, are_free: bool) {
     for (key, _) in &NAMES {
-        set(headers, *key, context.value(*key));
+        let value = context.value(*key);
+        if !(are_free && value.is_empty()) {
+            set(headers, *key, value);
+        }
     }
 }
+
+/// The `traceparent` of this trace, span and flags, in version 00. Made for each call that has a span, so without the machinery
+/// of `format!`.
+pub(super) fn traceparent(trace: u128, span: u64, flags: u8) -> [u8; TRACEPARENT_BYTES] {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    let mut write =
+        |from: usize, digits: &[u8]| text.iter_mut().skip(from).zip(digits).for_each(|(to, digit)| *to = *digit);
+    let [span, flags] = [u128::from(span), u128::from(flags)].map(hex);
+    write(3, &hex(trace));
+    write(36, &span[16..]);
+    write(53, &flags[30..]);
+    text
+}
+
+const TRACEPARENT_BYTES: usize = 55;
 
 fn set(headers: &mut HeaderMap, key: Key, value: &str) {
     let name = NAMES.iter().find(|(other, _)| *other == key).map(|(_, name)| name.clone());

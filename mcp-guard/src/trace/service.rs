@@ -66,6 +66,8 @@ pub struct TraceUpstream<H> {
 struct Traced {
     parent: SpanContext,
     baggage: Box<str>,
+    /// Whether the request came with a context of whatever kind, in its headers or in `_meta`.
+    has_context: bool,
 }
 
 impl<H: Handler> Handler for Trace<H> {
@@ -168,14 +170,15 @@ impl Tracing {
         span.note(|| about_the_connection(request));
         let baggage = [in_meta.as_ref(), in_headers].into_iter().flatten().map(|carried| &carried.baggage.value);
         let baggage = baggage.into_iter().find(|baggage| !baggage.is_empty()).cloned().unwrap_or_default();
-        let traced = Traced { parent: span.context().clone(), baggage };
+        let has_context = in_headers.is_some() || in_meta.is_some();
+        let traced = Traced { parent: span.context().clone(), baggage, has_context };
         Arc::make_mut(&mut request.head).extensions.insert(traced);
         Some(span)
     }
 
     /// Starts the CLIENT span and writes its context into the request; `None` if the call is not traced.
     fn send(&self, request: &mut McpRequest) -> Option<OpenSpan> {
-        let Traced { parent, baggage } = request.head.extensions.get::<Traced>()?.clone();
+        let Traced { parent, baggage, has_context } = request.head.extensions.get::<Traced>()?.clone();
         // In a trace that nobody keeps, the spans of tries are not told apart either.
         let span = if parent.is_sampled() {
             let place = Place { parent: Some(parent.clone()), link: None };
@@ -184,12 +187,23 @@ impl Tracing {
             None
         };
         let context = span.as_ref().map_or(&parent, OpenSpan::context);
-        let flags = context.trace_flags().to_u8();
-        let traceparent = format!("00-{}-{}-{flags:02x}", context.trace_id(), context.span_id());
+        let (trace, id, flags) = (context.trace_id(), context.span_id(), context.trace_flags());
+        let traceparent = headers::traceparent(
+            u128::from_be_bytes(trace.to_bytes()),
+            u64::from_be_bytes(id.to_bytes()),
+            flags.to_u8(),
+        );
         let tracestate = context.trace_state().header();
-        let outgoing = Outgoing { traceparent: &traceparent, tracestate: &tracestate, baggage: &baggage };
-        headers::write(&mut Arc::make_mut(&mut request.head).headers, &outgoing);
-        write_meta(request, &outgoing);
+        let outgoing = Outgoing {
+            // Digits and dashes are text.
+            traceparent: std::str::from_utf8(&traceparent).unwrap_or_default(),
+            tracestate: &tracestate,
+            baggage: &baggage,
+        };
+        headers::write(&mut Arc::make_mut(&mut request.head).headers, &outgoing, !has_context);
+        if has_context || request.call.revision.is_stateless() {
+            write_meta(request, &outgoing);
+        }
         span
     }
 }
