@@ -49,6 +49,19 @@ fn a_session_of_an_http_node_stays_there() {
     assert_eq!((gone.status, gone.reason().as_deref()), (404, Some("session_not_found")));
 }
 
+#[test]
+fn a_guard_in_front_of_one_of_several_nodes_knows_its_sessions_by_their_tags() {
+    let [one, other] = [(); 2].map(|()| Peer::conformance_node(NODE));
+    let both = guard(&[one.url(), other.url()], "");
+    let ids: Vec<String> = (0..8).map(|_| Session::open(&both).id().to_owned()).collect();
+    let alone = guard(&[one.url()], "");
+    let ask = |id: &String| {
+        send(alone.listen, &[("mcp-session-id", id)], request(2, "tools/list", json!({})).to_string()).status
+    };
+    let statuses: HashSet<u16> = ids.iter().map(ask).collect();
+    assert_eq!(statuses, HashSet::from([200, 404]), "those of the other node are unknown");
+}
+
 /// Opens sessions, kills a node, and asks in each again.
 fn sessions_outlive_a_node(transport: &str, url: impl Fn(&Peer) -> String) {
     let [one, other] = [(); 2].map(|()| Peer::conformance_node_over(NODE, transport));

@@ -25,6 +25,8 @@ struct State {
     in_a_row: u32,
     why: String,
     is_retired: bool,
+    /// Nobody has asked it yet, and it is taken for well.
+    is_presumed: bool,
 }
 
 /// What the health endpoints say.
@@ -50,8 +52,20 @@ impl Health {
             in_a_row: 0,
             why: "not probed yet".into(),
             is_retired: false,
+            is_presumed: false,
         };
         Self { node: node.into(), state: Mutex::new(state), is_well: AtomicBool::new(false) }
+    }
+
+    /// The same for a node that is taken for well until its first probe.
+    #[must_use]
+    pub fn presumed_well(self) -> Self {
+        {
+            let mut state = self.lock();
+            (state.healthy, state.was_healthy, state.is_presumed) = (true, true, true);
+        }
+        self.is_well.store(true, Ordering::Relaxed);
+        self
     }
 
     /// How the node is called.
@@ -87,7 +101,9 @@ impl Health {
         let good = result.is_ok();
         state.why = result.err().unwrap_or_else(|| "reachable".into());
         // The very first good probe is enough: there is no failure to recover from.
+        let was_presumed = std::mem::take(&mut state.is_presumed);
         let needed = match (good, state.was_healthy) {
+            _ if was_presumed => 1,
             (true, false) => 1,
             (true, true) => state.healthy_after,
             (false, _) => state.unhealthy_after,
@@ -180,6 +196,16 @@ mod tests {
         healths.set(vec![a], vec![Arc::clone(&b)]);
         assert!(!healths.report().healthy, "one that leaves does not count");
         assert_eq!(healths.status()[1]["leaving"], true);
+    }
+
+    #[test]
+    fn one_that_is_taken_for_well_is_so_until_its_first_probe() {
+        for (first, is_well) in [(Ok(()), true), (Err("refused".into()), false)] {
+            let health = Health::new("n", 3, 2).presumed_well();
+            assert!(health.is_well() && health.report().healthy);
+            assert!(!health.probed(first));
+            assert_eq!((health.is_well(), health.report().healthy), (is_well, is_well));
+        }
     }
 
     #[test]

@@ -268,12 +268,15 @@ async fn end(
         drain.served_out().await;
         let finished = drain.finished(limits.drain.0).await;
         tracing::info!(finished, connections = drain.connections(), "drained");
-        exchange.leave(limits.drain.0).await;
     };
-    tokio::select! {
-        () = drained => {}
-        () = cut => tracing::warn!("another signal: not waiting any longer"),
-    }
+    let patience = tokio::select! {
+        () = drained => limits.drain.0,
+        () = cut => {
+            tracing::warn!("another signal: not waiting any longer");
+            Duration::ZERO
+        }
+    };
+    exchange.leave(patience).await;
     let grace: Duration = limits.grace.0;
     if tokio::time::timeout(grace, finish()).await.is_err() {
         tracing::warn!(?grace, "children did not end in time");

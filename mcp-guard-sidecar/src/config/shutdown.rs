@@ -19,8 +19,9 @@ pub struct Shutdown {
     pub drain: Span,
     /// How long what is left may take to close after that, child processes among it, before it is killed.
     pub grace: Span,
-    /// A Unix socket at which this process hands its listening sockets to its successor (SIGQUIT, `run --upgrade`), in a folder
-    /// that nobody else may enter; default: there is no hand-over.
+    /// A Unix socket at which this process hands its listening sockets to its successor (SIGQUIT, `run --upgrade`), and its
+    /// sessions beside it at the same path with `.sessions` behind, in a folder that nobody else may enter; default: there is no
+    /// hand-over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hand_over: Option<PathBuf>,
 }

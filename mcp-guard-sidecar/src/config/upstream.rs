@@ -85,14 +85,6 @@ impl Target {
         matches!(self, Self::Urls(urls) if matches!(urls.as_slice(), [NodeUrl::Http(_), ..]))
     }
 
-    /// How many there are.
-    pub fn nodes(&self) -> usize {
-        match self {
-            Self::Urls(urls) => urls.len(),
-            Self::Stdio { .. } => 1,
-        }
-    }
-
     /// Whether nodes of `other` can take the place of these in a guard that runs: they are called in the same way.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {

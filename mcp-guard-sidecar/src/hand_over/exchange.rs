@@ -5,23 +5,20 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use mcp_guard::middleware::McpRequest;
+use mcp_guard::middleware::{McpRequest, UpstreamError, clock};
 use mcp_guard::session::SessionId;
-use pingora::server::ShutdownWatch;
-use pingora::services::background::BackgroundService;
-use tokio::net::{UnixListener, UnixStream};
+use rustix::process::geteuid;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use super::heir::sessions_path;
 use super::link::{Incoming, Link, Message, Moved};
 use crate::upstream::sessions::SessionNode;
 
@@ -36,13 +33,19 @@ struct Shared {
     kept: OnceLock<Vec<Kept>>,
     predecessor: watch::Sender<Other>,
     successor: watch::Sender<Other>,
-    /// What the predecessor left, until it is asked for.
-    left: Mutex<HashMap<SessionId, Moved>>,
+    left: Mutex<HashMap<SessionId, Left>>,
+}
+
+/// What the predecessor left, until it is asked for.
+struct Left {
+    moved: Moved,
+    until: Instant,
 }
 
 /// Another process.
 #[derive(Clone, Default)]
-enum Other {
+pub(super) enum Other {
+    /// There is none, or it has no sessions.
     #[default]
     None,
     /// It may serve already, and will be asked as soon as it can be.
@@ -70,12 +73,18 @@ pub struct Kept {
     /// What tells them from others, in both processes.
     pub(crate) name: &'static str,
     pub(crate) node: SessionNode,
-    /// Set when there are some of another process.
+    /// Whether there are, or ever were, any.
     pub(crate) are_some: Arc<AtomicBool>,
 }
 
-/// How long the other process may take to connect, and to take what is left.
+/// How long a message waits for a session that may be elsewhere.
+const FETCHED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long the other process may take for what is left.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// No more is kept of what a predecessor left.
+const LEFT_MAX: usize = 100_000;
 
 impl Exchange {
     /// These sessions take part. Said once.
@@ -90,48 +99,77 @@ impl Exchange {
     }
 
     /// Has the session of `request` here, if another process knows it, and the request may be in it.
-    pub async fn fetch(&self, request: &McpRequest) {
-        let id = request.call.session.as_deref().and_then(SessionId::parse);
-        let Some(id) = id.filter(|id| !self.has(*id)) else { return };
-        let moved = match self.take_left(id) {
-            Some(moved) => Some(moved),
-            None => self.ask(id, None).await,
+    ///
+    /// # Errors
+    ///
+    /// If there is no place for it.
+    pub async fn fetch(&self, request: &McpRequest) -> Result<(), UpstreamError> {
+        let Some(id) = request.call.session.as_deref().and_then(SessionId::parse) else { return Ok(()) };
+        if self.kept().is_empty() || self.has(id) || self.adopt_left(id, request)? {
+            return Ok(());
+        }
+        let Ok(Some((link, moved))) = timeout(FETCHED_WITHIN, self.ask(id, None)).await else {
+            // The other may have left it meanwhile.
+            return self.adopt_left(id, request).map(drop);
         };
-        if let Some(moved) = moved.filter(|moved| !self.adopt(moved, request)) {
-            // Whoever it belongs to comes still.
-            self.keep_left(moved);
+        let adopted = self.adopt(&moved, request, self.is_successor(&link));
+        if !matches!(adopted, Ok(true)) {
+            // Whoever it belongs to comes still, or there is a place later.
+            self.keep_left(moved, self.idle());
+        }
+        adopted.map(drop)
+    }
+
+    /// The client has ended the session called `id`.
+    pub async fn ended(&self, id: &str) {
+        self.forget(id);
+        for other in [&self.0.predecessor, &self.0.successor] {
+            let link = match &*other.borrow() {
+                Other::There(link) => Some(Arc::clone(link)),
+                Other::None | Other::Expected => None,
+            };
+            if let Some(link) = link {
+                link.ended(id).await;
+            }
         }
     }
 
     /// Asks the other processes but `asker` for a session.
-    async fn ask(&self, id: SessionId, asker: Option<&Arc<Link>>) -> Option<Moved> {
+    async fn ask(&self, id: SessionId, asker: Option<&Arc<Link>>) -> Option<(Arc<Link>, Moved)> {
         for other in [&self.0.predecessor, &self.0.successor] {
             let link = Other::link(other).await.filter(|link| asker.is_none_or(|asker| !Arc::ptr_eq(link, asker)));
             let Some(link) = link else { continue };
             if let Some(moved) = link.ask(id).await {
-                return Some(moved);
+                return Some((link, moved));
             }
         }
         None
     }
 
-    /// A successor is about to serve, or will not be there after all.
+    /// A successor is about to serve, or will not be there after all. A process without sessions need not know.
     pub fn expect_successor(&self, is_expected: bool) {
-        self.0.successor.send_replace(if is_expected { Other::Expected } else { Other::None });
-        self.look_whether_open();
+        let other = if is_expected && self.has_any() { Other::Expected } else { Other::None };
+        self.set(&self.0.successor, other);
     }
 
     /// Offers the sessions to the process that waits at `path`.
     ///
     /// # Errors
     ///
-    /// If nobody does.
+    /// If nobody does who may have them.
     pub async fn offer(&self, path: &Path) -> io::Result<()> {
         let stream = UnixStream::connect(sessions_path(path)).await?;
-        let exchange = self.clone();
+        if stream.peer_cred()?.uid() != geteuid().as_raw() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let (link, incoming) = Link::over(stream);
-        self.0.successor.send_replace(Other::There(Arc::clone(&link)));
-        self.look_whether_open();
+        let has_any = self.has_any();
+        timeout(FETCHED_WITHIN, link.offer(has_any)).await??;
+        if !has_any {
+            return Ok(());
+        }
+        self.set(&self.0.successor, Other::There(Arc::clone(&link)));
+        let exchange = self.clone();
         tokio::spawn(async move {
             exchange.serve(&link, incoming).await;
             exchange.expect_successor(false);
@@ -146,9 +184,13 @@ impl Exchange {
         let mut predecessor = self.0.predecessor.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail otherwise than by its limit.
         let _ = timeout(patience, predecessor.wait_for(Other::is_none)).await;
-        let mut rest: Vec<Moved> = lock(&self.0.left).drain().map(|(_, moved)| moved).collect();
+        let now = clock::now();
+        let left = std::mem::take(&mut *lock(&self.0.left)).into_values();
+        let mut rest: Vec<(Duration, Moved)> =
+            left.map(|left| (left.until.saturating_duration_since(now), left.moved)).collect();
         for kept in self.kept() {
-            rest.extend(kept.node.give_rest().into_iter().map(|record| Moved { of: kept.name.into(), record }));
+            let moved = |record| (kept.node.session_idle(), Moved { of: kept.name.into(), record });
+            rest.extend(kept.node.give_rest().into_iter().map(moved));
         }
         let count = rest.len();
         match timeout(PATIENCE, link.leave(rest)).await {
@@ -158,10 +200,42 @@ impl Exchange {
         }
     }
 
+    /// Expects a predecessor, or knows now that there is none.
+    pub(super) fn expect_predecessor(&self, is_expected: bool) {
+        self.set(&self.0.predecessor, if is_expected { Other::Expected } else { Other::None });
+    }
+
+    /// Serves the predecessor to its end.
+    pub(super) async fn inherit(&self, stream: UnixStream) {
+        let (link, mut incoming) = Link::over(stream);
+        match incoming.next().await {
+            Some(Message::Offer(true)) => {}
+            // It has none, and cannot leave any.
+            _ => return self.expect_predecessor(false),
+        }
+        self.set(&self.0.predecessor, Other::There(Arc::clone(&link)));
+        self.serve(&link, incoming).await;
+        self.expect_predecessor(false);
+        tracing::info!(left = lock(&self.0.left).len(), "the old process has ended");
+    }
+
+    /// Forgets what the predecessor left when its time is over.
+    pub(super) async fn forget_left(&self) {
+        loop {
+            let next = lock(&self.0.left).values().map(|left| left.until).min();
+            let Some(next) = next else { return };
+            tokio::time::sleep_until(next.into()).await;
+            let now = clock::now();
+            lock(&self.0.left).retain(|_, left| left.until > now);
+            self.look_whether_open();
+        }
+    }
+
     /// Serves the other process to its end.
     async fn serve(&self, link: &Arc<Link>, mut incoming: Incoming) {
         while let Some(message) = incoming.next().await {
             match message {
+                Message::Offer(_) => {}
                 Message::Ask(id) => {
                     let (exchange, link) = (self.clone(), Arc::clone(link));
                     tokio::spawn(async move {
@@ -171,155 +245,109 @@ impl Exchange {
                 }
                 Message::Given { id, moved } => {
                     if let Some(moved) = link.given(&id, moved) {
-                        self.keep_left(moved);
+                        self.keep_left(moved, self.idle());
                     }
                 }
-                Message::Left(moved) => self.keep_left(moved),
+                Message::Ended(id) => self.forget(&id),
+                Message::Left { seconds, moved } => self.keep_left(moved, Duration::from_secs(seconds)),
             }
         }
+        link.nobody_answers();
     }
 
     /// What the process at the other end of `asker` has to know of a session.
     async fn give(&self, id: &str, asker: &Arc<Link>) -> Option<Moved> {
         let id = SessionId::parse(id)?;
-        let here = |kept: &Kept| Some(Moved { of: kept.name.into(), record: kept.node.give(id)? });
-        if let Some(moved) = self.kept().iter().find_map(here).or_else(|| self.take_left(id)) {
-            return Some(moved);
+        let to_successor = self.is_successor(asker);
+        let here = |kept: &Kept| Some(Moved { of: kept.name.into(), record: kept.node.give(id, to_successor)? });
+        let given = self.kept().iter().find_map(here);
+        match given.or_else(|| self.take_left(id)) {
+            Some(moved) => Some(moved),
+            None => self.ask(id, Some(asker)).await.map(|(_, moved)| moved),
         }
-        self.ask(id, Some(asker)).await
     }
 
-    fn adopt(&self, moved: &Moved, request: &McpRequest) -> bool {
-        let kept = self.kept().iter().find(|kept| kept.name == moved.of);
-        kept.is_some_and(|kept| {
-            kept.are_some.store(true, Ordering::Relaxed);
-            kept.node.adopt(&moved.record, request)
-        })
+    /// Goes on with a session that was left; false if there is none that `request` may be in.
+    fn adopt_left(&self, id: SessionId, request: &McpRequest) -> Result<bool, UpstreamError> {
+        let mut left = lock(&self.0.left);
+        let Some(found) = left.get(&id) else { return Ok(self.has(id)) };
+        // Under the lock, so that whoever comes second finds it in one place or the other.
+        let is_adopted = self.adopt(&found.moved, request, false)?;
+        if is_adopted {
+            left.remove(&id);
+            drop(left);
+            self.look_whether_open();
+        }
+        Ok(is_adopted)
+    }
+
+    fn adopt(&self, moved: &Moved, request: &McpRequest, has_successor: bool) -> Result<bool, UpstreamError> {
+        let Some(kept) = self.kept().iter().find(|kept| kept.name == moved.of) else { return Ok(false) };
+        let is_adopted = kept.node.adopt(&moved.record, request, has_successor)?;
+        kept.are_some.fetch_or(is_adopted, Ordering::Relaxed);
+        Ok(is_adopted)
+    }
+
+    /// The session is over, wherever it is.
+    fn forget(&self, id: &str) {
+        let Some(id) = SessionId::parse(id) else { return };
+        self.kept().iter().for_each(|kept| kept.node.end(id));
+        drop(self.take_left(id));
     }
 
     fn has(&self, id: SessionId) -> bool {
         self.kept().iter().any(|kept| kept.node.has_session(id))
     }
 
+    /// Whether there are sessions here that could be asked for, or were.
+    fn has_any(&self) -> bool {
+        self.kept().iter().any(|kept| kept.are_some.load(Ordering::Relaxed)) || !lock(&self.0.left).is_empty()
+    }
+
     fn kept(&self) -> &[Kept] {
         self.0.kept.get().map_or(&[], Vec::as_slice)
     }
 
-    fn keep_left(&self, moved: Moved) {
-        if let Some(id) = moved.record.id().filter(|id| !self.has(*id)) {
-            lock(&self.0.left).insert(id, moved);
-            self.look_whether_open();
+    fn idle(&self) -> Duration {
+        self.kept().first().map_or(Duration::ZERO, |kept| kept.node.session_idle())
+    }
+
+    fn is_successor(&self, link: &Arc<Link>) -> bool {
+        matches!(&*self.0.successor.borrow(), Other::There(successor) if Arc::ptr_eq(successor, link))
+    }
+
+    fn keep_left(&self, moved: Moved, idle: Duration) {
+        let Some(id) = moved.record.id().filter(|id| !self.has(*id)) else { return };
+        let mut left = lock(&self.0.left);
+        if left.len() < LEFT_MAX {
+            left.insert(id, Left { moved, until: clock::now() + idle });
         }
+        drop(left);
+        self.look_whether_open();
     }
 
     fn take_left(&self, id: SessionId) -> Option<Moved> {
-        let moved = lock(&self.0.left).remove(&id);
-        if moved.is_some() {
-            self.look_whether_open();
-        }
-        moved
+        let left = lock(&self.0.left).remove(&id);
+        self.look_whether_open();
+        left.map(|left| left.moved)
+    }
+
+    fn set(&self, place: &watch::Sender<Other>, other: Other) {
+        place.send_replace(other);
+        self.look_whether_open();
     }
 
     fn look_whether_open(&self) {
+        // Under the lock, so that who looks last is right.
+        let left = lock(&self.0.left);
         let is_alone = self.0.predecessor.borrow().is_none() && self.0.successor.borrow().is_none();
-        let is_open = !is_alone || !lock(&self.0.left).is_empty();
-        self.0.is_open.store(is_open, Ordering::Relaxed);
+        self.0.is_open.store(!is_alone || !left.is_empty(), Ordering::Relaxed);
     }
 }
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange").field("is_open", &self.is_open()).finish_non_exhaustive()
-    }
-}
-
-/// Where sessions go over, beside the sockets.
-fn sessions_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".sessions");
-    name.into()
-}
-
-/// A service that waits for the predecessor's offer, and keeps what it leaves.
-pub struct Heir {
-    exchange: Exchange,
-    path: PathBuf,
-    listener: std::os::unix::net::UnixListener,
-    predecessor: u32,
-    session_idle: Duration,
-}
-
-impl Heir {
-    /// Of the process `predecessor`, which hands its sockets over at `path`. What it leaves is kept for `session_idle`.
-    ///
-    /// # Errors
-    ///
-    /// If nobody can wait there.
-    pub fn new(exchange: Exchange, path: &Path, predecessor: u32, session_idle: Duration) -> io::Result<Self> {
-        let path = sessions_path(path);
-        if let Err(error) = fs::remove_file(&path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error);
-        }
-        let listener = std::os::unix::net::UnixListener::bind(&path)?;
-        fs::set_permissions(&path, Permissions::from_mode(OWN_MODE))?;
-        listener.set_nonblocking(true)?;
-        exchange.0.predecessor.send_replace(Other::Expected);
-        exchange.look_whether_open();
-        Ok(Self { exchange, path, listener, predecessor, session_idle })
-    }
-
-    async fn offered(&self) -> io::Result<UnixStream> {
-        let listener = UnixListener::from_std(self.listener.try_clone()?)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            // Whoever else comes here may neither ask nor tell.
-            if stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok()) == Some(self.predecessor) {
-                return Ok(stream);
-            }
-        }
-    }
-
-    async fn inherit(&self) {
-        let offered = timeout(PATIENCE, self.offered()).await;
-        // Nobody else is to come.
-        let _ = fs::remove_file(&self.path);
-        let exchange = &self.exchange;
-        let stream = match offered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "the old process hands no sessions over");
-                exchange.0.predecessor.send_replace(Other::None);
-                return exchange.look_whether_open();
-            }
-        };
-        let (link, incoming) = Link::over(stream);
-        exchange.0.predecessor.send_replace(Other::There(Arc::clone(&link)));
-        exchange.serve(&link, incoming).await;
-        exchange.0.predecessor.send_replace(Other::None);
-        tracing::info!(left = lock(&exchange.0.left).len(), "the old process has ended");
-        exchange.look_whether_open();
-        sleep(self.session_idle).await;
-        lock(&exchange.0.left).clear();
-        exchange.look_whether_open();
-    }
-}
-
-/// The owner alone.
-const OWN_MODE: u32 = 0o600;
-
-#[async_trait]
-impl BackgroundService for Heir {
-    async fn start(&self, _: ShutdownWatch) {
-        // Who hands over in turn passes on what comes still; else the runtime ends, and this with it.
-        self.inherit().await;
-    }
-}
-
-impl fmt::Debug for Heir {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heir").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

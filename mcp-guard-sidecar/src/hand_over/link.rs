@@ -1,11 +1,14 @@
 //! What two processes say to each other about sessions: JSON lines on a Unix socket.
 //!
 //! ```text
-//! {"ask":"ID"}                             have you this session?
-//! {"given":{"id":"ID","moved":MOVED}}      the answer; null if not
-//! {"left":MOVED}                           this one goes on there, if anybody asks for it
+//! {"offer":true}                            the old one's first: whether it has any
+//! {"ask":"ID"}                              have you this session?
+//! {"given":{"id":"ID","moved":MOVED}}       the answer; null if not
+//! {"ended":"ID"}                            its client has ended it
+//! {"left":{"seconds":3600,"moved":MOVED}}   this one goes on there, if anybody asks for it within so long
 //! ```
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,12 +19,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWrit
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Mutex as Turn, oneshot};
-use tokio::time::timeout;
 
 use crate::upstream::sessions::Record;
 
 /// A session that goes over.
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(super) struct Moved {
     /// Among which sessions it is kept.
     pub(super) of: String,
@@ -31,24 +33,24 @@ pub(super) struct Moved {
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Message {
+    Offer(bool),
     Ask(String),
     Given { id: String, moved: Option<Moved> },
-    Left(Moved),
+    Ended(String),
+    Left { seconds: u64, moved: Moved },
 }
 
 /// The other process.
 pub(super) struct Link {
     writer: Turn<BufWriter<OwnedWriteHalf>>,
-    /// One asks at a time.
-    turn: Turn<()>,
-    asked: Mutex<Option<(String, oneshot::Sender<Option<Moved>>)>>,
+    /// Who waits for the answer about which session; `None` when there are no answers any more.
+    asking: Mutex<Option<HashMap<String, Vec<Asking>>>>,
 }
+
+type Asking = oneshot::Sender<Option<Moved>>;
 
 /// What it says.
 pub(super) struct Incoming(BufReader<OwnedReadHalf>);
-
-/// How long the other may take to answer: it has nothing to wait for.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// All that a session may have said, [`SUBSCRIPTIONS_MAX`](mcp_guard::session::SUBSCRIPTIONS_MAX) times
 /// [`REQUEST_BYTES_MAX`](mcp_guard::session::REQUEST_BYTES_MAX), with what is escaped in it.
@@ -57,17 +59,22 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 impl Link {
     pub(super) fn over(stream: UnixStream) -> (Arc<Self>, Incoming) {
         let (reader, writer) = stream.into_split();
-        let link = Self { writer: Turn::new(BufWriter::new(writer)), turn: Turn::default(), asked: Mutex::default() };
+        let link = Self { writer: Turn::new(BufWriter::new(writer)), asking: Mutex::new(Some(HashMap::new())) };
         (Arc::new(link), Incoming(BufReader::new(reader)))
+    }
+
+    /// Says whether there are sessions here.
+    pub(super) async fn offer(&self, are_some: bool) -> io::Result<()> {
+        self.send([Message::Offer(are_some)]).await
     }
 
     /// Asks for a session.
     pub(super) async fn ask(&self, id: SessionId) -> Option<Moved> {
-        let _turn = self.turn.lock().await;
         let (sender, answer) = oneshot::channel();
-        *self.asked() = Some((id.to_string(), sender));
-        self.send([Message::Ask(id.to_string())]).await.ok()?;
-        timeout(ANSWERED_WITHIN, answer).await.ok()?.ok()?
+        let id = id.to_string();
+        self.asking().as_mut()?.entry(id.clone()).or_default().push(sender);
+        self.send([Message::Ask(id)]).await.ok()?;
+        answer.await.ok()?
     }
 
     /// Answers who has asked. One that is gone needs no answer.
@@ -75,17 +82,26 @@ impl Link {
         let _ = self.send([Message::Given { id, moved }]).await;
     }
 
-    /// Passes an answer to who has asked; gives it back if he does not wait for it any more.
+    /// Passes an answer on to all who have asked; gives it back if nobody waits for it any more.
     pub(super) fn given(&self, id: &str, moved: Option<Moved>) -> Option<Moved> {
-        match self.asked().take_if(|(asked, _)| asked == id) {
-            Some((_, sender)) => sender.send(moved).err().flatten(),
-            None => moved,
-        }
+        let waiting = self.asking().as_mut().and_then(|asking| asking.remove(id)).unwrap_or_default();
+        let taken = waiting.into_iter().filter_map(|sender| sender.send(moved.clone()).ok()).count();
+        moved.filter(|_| taken == 0)
     }
 
-    /// Says which sessions go on at the other end, and that this was all.
-    pub(super) async fn leave(&self, rest: Vec<Moved>) -> io::Result<()> {
-        self.send(rest.into_iter().map(Message::Left)).await?;
+    /// The other is gone: nobody waits for it any more.
+    pub(super) fn nobody_answers(&self) {
+        *self.asking() = None;
+    }
+
+    /// Says that a session is over. One that is gone need not know.
+    pub(super) async fn ended(&self, id: &str) {
+        let _ = self.send([Message::Ended(id.to_owned())]).await;
+    }
+
+    /// Says which sessions go on at the other end, and for how long, and that this was all.
+    pub(super) async fn leave(&self, rest: Vec<(Duration, Moved)>) -> io::Result<()> {
+        self.send(rest.into_iter().map(|(idle, moved)| Message::Left { seconds: idle.as_secs(), moved })).await?;
         self.writer.lock().await.shutdown().await
     }
 
@@ -99,8 +115,8 @@ impl Link {
         writer.flush().await
     }
 
-    fn asked(&self) -> MutexGuard<'_, Option<(String, oneshot::Sender<Option<Moved>>)>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn asking(&self) -> MutexGuard<'_, Option<HashMap<String, Vec<Asking>>>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,6 +9,7 @@
 //! there; sessions go on in the new one ([`Exchange`]).
 
 mod exchange;
+mod heir;
 mod link;
 
 use std::fmt;
@@ -22,7 +23,8 @@ use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use rustix::process::{Pid, Signal, kill_process};
 
-pub use exchange::{Exchange, Heir, Kept};
+pub use exchange::{Exchange, Kept};
+pub use heir::Heir;
 
 /// For so long both processes accept: the new one looks for the sockets each second, and has to start.
 pub const BOTH_ACCEPT: Duration = Duration::from_secs(2);

@@ -3,11 +3,12 @@
 //! | the new config's node                   | what happens                                                             |
 //! |-----------------------------------------|--------------------------------------------------------------------------|
 //! | is there already, and called alike      | its connections, its health, and what it has to do, stay as they are     |
-//! | is there already, and called otherwise  | calls to come go over new connections                                    |
+//! | is there already, and called otherwise  | calls to come go over new connections; a session that is a connection stays as it is |
 //! | is new                                  | it gets its share                                                        |
 //! | is missing, and has sessions by itself  | they go on; it gets nothing new, and is forgotten once it is unwell, or was not called for `limits.session_idle` |
 //! | is missing, and sessions are connections | they go on as long as their connections                                  |
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use mcp_guard::GuardLayer;
 use mcp_guard::middleware::clock;
 
 use super::RunError;
-use super::nodes::node_names;
-use crate::config::{Config, NodeUrl, Target, Upstream};
+use super::nodes::{full_name, node_names};
+use crate::config::{Config, NodeUrl, Target, Timeouts, Upstream, UpstreamTls};
 use crate::health::{Health, Healths};
 use crate::probe::{Probe, Prober, Probing};
 use crate::reload::Takeover;
@@ -32,8 +33,14 @@ pub(super) trait Kind: Send + Sync + 'static {
     /// Whether sessions are the nodes' own, so that they need their node after it is no longer listed.
     const HAVE_SESSIONS: bool;
 
-    /// The way to the node at `url`.
-    fn way(&self, config: &Config, upstream: &Upstream, url: &NodeUrl) -> Result<Self::Way, RunError>;
+    /// The way to the node at `url`, which takes the place of the one `before`.
+    fn way(
+        &self,
+        config: &Config,
+        upstream: &Upstream,
+        url: &NodeUrl,
+        before: Option<&Self::Way>,
+    ) -> Result<Self::Way, RunError>;
 
     /// What it has of TLS.
     fn tls(way: &Self::Way) -> Option<&ClientTls>;
@@ -75,6 +82,8 @@ struct Members<W> {
 struct Member<W> {
     url: NodeUrl,
     way: W,
+    /// What the way was made by.
+    called: Called,
     node: Arc<Node>,
     health: Arc<Health>,
 }
@@ -123,21 +132,25 @@ impl<K: Kind> Fleet<K> {
     fn prepare(&self, config: &Config, upstream: &Upstream) -> Result<Vec<Member<K::Way>>, RunError> {
         let Target::Urls(urls) = &upstream.target else { return Ok(Vec::new()) };
         let members = self.lock();
-        let are_called_alike = are_called_alike(&members.upstream, upstream);
+        let called = Called::by(upstream);
+        let is_well = members.listed.iter().any(|member| member.health.is_well());
         let member = |(url, name): (&NodeUrl, String)| {
             let known = members.all().find(|member| member.url == *url);
-            let way = match known.filter(|_| are_called_alike) {
-                Some(known) => known.way.clone(),
-                None => self.kind.way(config, upstream, url)?,
+            let way = match known {
+                Some(known) if known.called == called => known.way.clone(),
+                _ => self.kind.way(config, upstream, url, known.map(|known| &known.way))?,
             };
+            // A name means one node in metrics, also while another leaves.
+            let is_taken = members.all().any(|member| member.url != *url && member.health.node() == name);
+            let name = if is_taken { full_name(url) } else { name };
             let (node, health) = match known.filter(|known| known.health.node() == name) {
                 Some(known) => (Arc::clone(&known.node), Arc::clone(&known.health)),
                 None => {
-                    let health = Arc::new(new_health(&name, upstream));
+                    let health = Arc::new(new_health(&name, upstream, is_well));
                     (Arc::new(Node::new(Arc::clone(&health))), health)
                 }
             };
-            Ok(Member { url: url.clone(), way, node, health })
+            Ok(Member { url: url.clone(), way, called: called.clone(), node, health })
         };
         urls.iter().zip(node_names(upstream)).map(member).collect()
     }
@@ -153,6 +166,7 @@ impl<K: Kind> Fleet<K> {
         members.leaving = before.iter().filter(|member| K::HAVE_SESSIONS && !is_listed(member)).cloned().collect();
         for member in &listed {
             member.health.enlist(upstream.health.unhealthy_after(), upstream.health.healthy_after());
+            member.node.enlist();
         }
         members.listed = listed;
         let is_there = |gone: &Member<K::Way>| members.all().any(|member| Arc::ptr_eq(&member.health, &gone.health));
@@ -207,13 +221,29 @@ impl<K: Kind> Fleet<K> {
     }
 }
 
-/// Whether what there is to call a node with under one config serves under the other.
-fn are_called_alike(one: &Upstream, other: &Upstream) -> bool {
-    let what = |upstream: &Upstream| (upstream.tls.clone(), upstream.connections, upstream.timeouts.clone());
-    what(one) == what(other) && one.health.timeout() == other.health.timeout()
+/// What a way to a node depends on beside its URL and what cannot change.
+#[derive(Clone, PartialEq)]
+struct Called {
+    tls: UpstreamTls,
+    connections: NonZeroUsize,
+    timeouts: Timeouts,
+    ping_timeout: Duration,
 }
 
-/// What is known of the health of a node that nobody has asked yet.
-pub(super) fn new_health(name: &str, upstream: &Upstream) -> Health {
-    Health::new(name, upstream.health.unhealthy_after(), upstream.health.healthy_after())
+impl Called {
+    fn by(upstream: &Upstream) -> Self {
+        Self {
+            tls: upstream.tls.clone(),
+            connections: upstream.connections,
+            timeouts: upstream.timeouts.clone(),
+            ping_timeout: upstream.health.timeout(),
+        }
+    }
+}
+
+/// What is known of the health of a node that nobody has asked yet. One that takes the place of nodes that are well is taken for
+/// well until it is asked: that is done at once, and readiness would be off meanwhile.
+pub(super) fn new_health(name: &str, upstream: &Upstream, is_presumed_well: bool) -> Health {
+    let health = Health::new(name, upstream.health.unhealthy_after(), upstream.health.healthy_after());
+    if is_presumed_well { health.presumed_well() } else { health }
 }

@@ -34,8 +34,9 @@ pub(super) struct HttpNodes {
 #[derive(Clone)]
 pub(super) struct HttpWay {
     upstream: HttpUpstream,
-    link: Arc<dyn Link>,
     dialer: Dialer,
+    /// Where sessions are the guard's own. It stays for as long as the node, so that they learn of another way.
+    link: HttpSessions,
 }
 
 impl HttpNodes {
@@ -52,12 +53,19 @@ impl Kind for HttpNodes {
 
     const HAVE_SESSIONS: bool = true;
 
-    fn way(&self, _: &Config, upstream: &Upstream, url: &NodeUrl) -> Result<HttpWay, RunError> {
+    fn way(
+        &self,
+        _: &Config,
+        upstream: &Upstream,
+        url: &NodeUrl,
+        before: Option<&HttpWay>,
+    ) -> Result<HttpWay, RunError> {
         let NodeUrl::Http(uri) = url else { return Err(RunError::OtherKind) };
         let dialer = dialer(upstream, uri)?;
         let upstream = HttpUpstream::new(from_config::http(upstream, uri, dialer.clone()))?;
-        let link = Arc::new(HttpSessions::new(upstream.another_pool(), dialer.clone()));
-        Ok(HttpWay { upstream, link, dialer })
+        let link = before
+            .map_or_else(|| HttpSessions::new(upstream.another_pool(), dialer.clone()), |before| before.link.clone());
+        Ok(HttpWay { upstream, dialer, link })
     }
 
     fn tls(way: &HttpWay) -> Option<&ClientTls> {
@@ -72,7 +80,11 @@ impl Kind for HttpNodes {
         self.all.set(Arc::clone(nodes), ways.iter().map(|(url, way)| (url.to_string(), way.upstream.clone())));
         let cores = self.cores.lock().unwrap_or_else(PoisonError::into_inner);
         cores.iter().for_each(|core| core.follow(&self.all));
-        self.any.set(Arc::clone(nodes), ways.iter().map(|(_, way)| Arc::clone(&way.link)).collect());
+        let link = |way: &HttpWay| {
+            way.link.set(&way.upstream, &way.dialer);
+            Arc::new(way.link.clone()) as Arc<dyn Link>
+        };
+        self.any.set(Arc::clone(nodes), ways.iter().map(|(_, way)| link(way)).collect());
     }
 }
 
@@ -104,7 +116,13 @@ impl Kind for SessionNodes {
 
     const HAVE_SESSIONS: bool = false;
 
-    fn way(&self, config: &Config, upstream: &Upstream, url: &NodeUrl) -> Result<SessionWay, RunError> {
+    fn way(
+        &self,
+        config: &Config,
+        upstream: &Upstream,
+        url: &NodeUrl,
+        _: Option<&SessionWay>,
+    ) -> Result<SessionWay, RunError> {
         let (link, dialer): (Arc<dyn Link>, _) = match url {
             NodeUrl::Tcp(authority) => (Arc::new(SocketAddress::Tcp(Dialer::new(authority, None))), None),
             NodeUrl::Unix(path) => (Arc::new(SocketAddress::Unix(path.clone())), None),
@@ -159,7 +177,7 @@ impl Program {
         let sessions = from_config::children(config, upstream, process);
         let children = Children::new(from_config::stdio(config, command, process), sessions.sessions_max);
         let node = children.node(sessions);
-        let health = Arc::new(new_health(command.program(), upstream));
+        let health = Arc::new(new_health(command.program(), upstream, false));
         let running = Mutex::new((upstream.clone(), Arc::clone(&health)));
         let program = Self { children, node, registers, running };
         program.tell(upstream, health);
@@ -188,7 +206,7 @@ impl Program {
         }
         if health.node() != command.program() {
             health.retire();
-            *health = Arc::new(new_health(command.program(), upstream));
+            *health = Arc::new(new_health(command.program(), upstream, health.is_well()));
         }
         health.enlist(upstream.health.unhealthy_after(), upstream.health.healthy_after());
         self.tell(upstream, Arc::clone(health));

@@ -147,8 +147,8 @@ pub fn start(
     guard.server.add_service(background_service("memory", Watchdog::new(Arc::clone(&memory))));
     let finish = guard.serve_upstream(upstream, registers.clone())?;
     let Guard { mut server, takeovers, exchange, .. } = guard;
-    if let Some(Predecessor { pid, path }) = predecessor {
-        let heir = Heir::new(exchange.clone(), path, *pid, limits.session_idle()).map_err(RunError::Predecessor)?;
+    if let Some(predecessor) = predecessor {
+        let heir = Heir::new(exchange.clone(), predecessor).map_err(RunError::Predecessor)?;
         server.add_service(background_service("sessions", heir));
     }
     let Registers { healths, prober, watcher, .. } = registers;

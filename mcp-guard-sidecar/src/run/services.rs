@@ -1,6 +1,6 @@
 //! The services of one guard, and what a reload changes in them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use mcp_guard::middleware;
@@ -15,7 +15,7 @@ use super::{Addresses, RunError};
 use crate::activity::Silence;
 use crate::admission::Connections;
 use crate::clients::{Doors, EventStreams};
-use crate::config::{Config, Era, Listener, Upstream};
+use crate::config::{Config, Era, Listener, Target, Upstream};
 use crate::connection::GuardApp;
 use crate::hand_over::{Exchange, Kept};
 use crate::host::{self, Finish};
@@ -25,7 +25,7 @@ use crate::resume::{Resumption, Streams, Sweeper};
 use crate::setup::Setup;
 use crate::stack;
 use crate::tls::{ServerTls, Watcher};
-use crate::upstream::eras::{Eras, NodeUpstream};
+use crate::upstream::eras::{Eras, NodeUpstream, always};
 use crate::upstream::from_config;
 use crate::upstream::sessions::SessionNode;
 
@@ -50,13 +50,12 @@ impl Guard<'_> {
         if upstream.target.is_http() {
             return self.serve_http(upstream, registers);
         }
-        let places = from_config::sessions(self.config, upstream).sessions_max.get();
         let (node, takeover) = match Program::start(self.config, upstream, registers.clone()) {
             Some(program) => (program.node.clone(), program.takeover()),
             None => self.session_nodes(upstream, registers)?,
         };
         self.takeovers.push(takeover);
-        let finish = self.serve_eras(upstream, places, Sessions::Nodes(node.clone()), || node.clone())?;
+        let finish = self.serve_eras(upstream, Sessions::Nodes(node.clone()), || node.clone())?;
         Ok(both(finish, end_sessions(node)))
     }
 
@@ -68,8 +67,7 @@ impl Guard<'_> {
         let has_own = upstream.fails_over() && upstream.era != Era::Stateless;
         let sessions = from_config::own_sessions(self.config, upstream);
         let own = has_own.then(|| SessionNode::new(fleet.kind.any.clone(), sessions));
-        let places = upstream.connections.get() * upstream.target.nodes();
-        self.serve_eras(upstream, places, own.map_or(Sessions::None, Sessions::Own), || fleet.kind.for_core())
+        self.serve_eras(upstream, own.map_or(Sessions::None, Sessions::Own), || fleet.kind.for_core())
     }
 
     /// Nodes that have a connection for each session, and how they take over another config.
@@ -90,31 +88,32 @@ impl Guard<'_> {
         Ok((node, fleets))
     }
 
-    /// Serves clients of both eras, where they may, with a node that has so many `places` for calls at once; gives what has to be
-    /// done at the end.
+    /// Serves clients of both eras, where they may; gives what has to be done at the end.
     fn serve_eras<U: NodeUpstream>(
         &mut self,
         upstream: &Upstream,
-        places: usize,
         legacy: Sessions,
         node: impl Fn() -> U,
     ) -> Result<Finish, RunError> {
         let sessions = from_config::own_sessions(self.config, upstream);
-        let mut eras = Eras::new(node(), from_config::era(upstream), places, sessions).with(self.exchange.clone());
+        let mut eras = Eras::new(node(), from_config::era(upstream), places(self.config, upstream), sessions)
+            .with(self.exchange.clone());
         let mut kept = Vec::new();
         match legacy {
             Sessions::None => {}
             Sessions::Own(own) => eras = eras.in_own_sessions(own),
-            Sessions::Nodes(node) => kept.push(Kept { name: "node", node, are_some: Arc::default() }),
+            Sessions::Nodes(node) => kept.push(Kept { name: "node", node, are_some: always() }),
         }
         kept.extend(eras.kept());
         self.exchange.set_kept(kept);
         let eras = Arc::new(eras);
         self.server.add_service(background_service("eras", eras.sweeper()));
-        let renewed = Arc::clone(&eras);
+        let (last, changed) = (Mutex::new(upstream.clone()), Arc::clone(&eras));
         self.takeovers.push(take_over(move |config| {
-            if let Some(upstream) = config.upstreams().first() {
-                renewed.renew(&from_config::own_sessions(config, upstream));
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(upstream) = config.upstreams().first().filter(|upstream| **upstream != *last) {
+                changed.other_nodes(places(config, upstream), &from_config::own_sessions(config, upstream));
+                *last = upstream.clone();
             }
         }));
         self.serve(|| {
@@ -163,6 +162,15 @@ impl Guard<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// How many calls the nodes may serve at once.
+fn places(config: &Config, upstream: &Upstream) -> usize {
+    match &upstream.target {
+        Target::Urls(urls) if upstream.target.is_http() => upstream.connections.get() * urls.len(),
+        Target::Urls(_) => from_config::sessions(config, upstream).sessions_max.get(),
+        Target::Stdio { process, .. } => from_config::children(config, upstream, process).sessions_max.get(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures_util::future::{Either, FutureExt, TryFutureExt, ready};
+use futures_util::future::{Either, FutureExt, TryFutureExt};
 use http::{HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use mcp_guard::middleware::headers::SESSION;
@@ -24,27 +24,17 @@ use crate::upstream::http::{HttpUpstream, PooledBody};
 #[derive(Clone, Debug, Default)]
 pub struct Http(Arc<ArcSwap<Inner>>);
 
-#[derive(Debug, Default)]
-enum Inner {
-    /// There are none yet.
-    #[default]
-    None,
-    /// There is nothing to choose, and the ids of its sessions are its own.
-    One(Way),
-    Several(Several),
-}
-
 #[derive(Clone, Debug)]
 struct Way {
     tag: Box<str>,
     upstream: HttpUpstream,
 }
 
-#[derive(Clone, Debug)]
-struct Several {
+#[derive(Clone, Debug, Default)]
+struct Inner {
     nodes: Arc<Nodes>,
     ways: Arc<[Way]>,
-    /// The tag of the node that was alone once: its ids have none.
+    /// The tag of the node that was there alone at first: the ids of its sessions have none.
     bare: Option<Box<str>>,
 }
 
@@ -61,14 +51,11 @@ impl Http {
     pub fn set(&self, nodes: Arc<Nodes>, upstreams: impl IntoIterator<Item = (String, HttpUpstream)>) {
         let way = |(url, upstream): (String, HttpUpstream)| Way { tag: tag(&url).into(), upstream };
         let (before, ways) = (self.0.load(), upstreams.into_iter().map(way).collect::<Arc<[Way]>>());
-        let next = match (&**before, &*ways) {
-            (Inner::None, [way]) => Inner::One(way.clone()),
-            (Inner::One(before), [way]) if way.tag == before.tag => Inner::One(way.clone()),
-            (Inner::None, _) => Inner::Several(Several { nodes, ways, bare: None }),
-            (Inner::One(before), _) => Inner::Several(Several { nodes, ways, bare: Some(before.tag.clone()) }),
-            (Inner::Several(before), _) => Inner::Several(Several { nodes, ways, bare: before.bare.clone() }),
+        let bare = match &*ways {
+            [way] if before.ways.is_empty() => Some(way.tag.clone()),
+            _ => before.bare.clone(),
         };
-        self.0.store(Arc::new(next));
+        self.0.store(Arc::new(Inner { nodes, ways, bare }));
     }
 
     /// The same nodes with pools for another runtime.
@@ -81,7 +68,7 @@ impl Http {
     pub fn follow(&self, other: &Self) {
         let before = self.0.load();
         let pool = |upstream: &HttpUpstream| {
-            let own = before.ways().iter().find(|way| way.upstream.is_same_node(upstream));
+            let own = before.ways.iter().find(|way| way.upstream.is_same_node(upstream));
             own.map_or_else(|| upstream.another_pool(), |way| way.upstream.clone())
         };
         self.0.store(Arc::new(other.0.load().by(pool)));
@@ -89,29 +76,20 @@ impl Http {
 }
 
 impl Inner {
-    fn ways(&self) -> &[Way] {
-        match self {
-            Self::None => &[],
-            Self::One(way) => std::slice::from_ref(way),
-            Self::Several(several) => &several.ways,
-        }
-    }
-
     /// The same by the pools that `pool` gives.
     fn by(&self, pool: impl Fn(&HttpUpstream) -> HttpUpstream) -> Self {
         let by = |way: &Way| Way { tag: way.tag.clone(), upstream: pool(&way.upstream) };
-        match self {
-            Self::None => Self::None,
-            Self::One(way) => Self::One(by(way)),
-            Self::Several(several) => {
-                let ways = several.ways.iter().map(by).collect();
-                Self::Several(Several { ways, ..several.clone() })
-            }
-        }
+        Self { ways: self.ways.iter().map(by).collect(), ..self.clone() }
     }
-}
 
-impl Several {
+    /// The node for a call in this session, if there is nothing to choose, and its ids are its own.
+    fn only(&self, session: Option<&str>) -> Option<&HttpUpstream> {
+        let [way] = &*self.ways else { return None };
+        let is_tagged = |id: &str| matches!(self.way(id), Some((_, Some(_))));
+        let is_plain = self.bare.as_ref() == Some(&way.tag) && !session.is_some_and(is_tagged);
+        is_plain.then_some(&way.upstream)
+    }
+
     /// Sends a call that any node may serve.
     async fn to_any(&self, mut request: McpRequest) -> Result<Response<PlacedBody>, UpstreamError> {
         let mut tried = Vec::new();
@@ -185,16 +163,13 @@ impl Upstream for Http {
     type Body = PlacedBody;
 
     fn send(&self, request: McpRequest) -> impl Future<Output = Result<Response<PlacedBody>, UpstreamError>> + Send {
-        match &**self.0.load() {
-            Inner::None => {
-                let detail = "there is no node".into();
-                Either::Right(ready(Err(UpstreamError::Unsent { detail, request: Box::new(request) })).boxed())
-            }
-            Inner::One(way) => {
+        let nodes = self.0.load();
+        match nodes.only(request.call.session.as_deref()) {
+            Some(upstream) => {
                 let alone = |body| PlacedBody { body, _place: None };
-                Either::Left(way.upstream.call(request).map_ok(move |response| response.map(alone)))
+                Either::Left(upstream.call(request).map_ok(move |response| response.map(alone)))
             }
-            Inner::Several(several) => Either::Right(several.clone().send(request).boxed()),
+            None => Either::Right(Inner::clone(&nodes).send(request).boxed()),
         }
     }
 }

@@ -36,6 +36,11 @@ impl Node {
         Self { health, load: AtomicUsize::new(0), left_alone_until: Mutex::default(), used_at: Mutex::default() }
     }
 
+    /// It is listed, whatever it was before.
+    pub(crate) fn enlist(&self) {
+        *lock(&self.used_at) = None;
+    }
+
     /// Whether, no longer listed, it has had nothing to do for so long. The first time this is asked, it has.
     pub(crate) fn is_unused(&self, now: Instant, idle: Duration) -> bool {
         let mut used_at = lock(&self.used_at);
@@ -238,5 +243,7 @@ mod tests {
         drop(call);
         assert!(!leaves.is_unused(now + idle * 2 - Duration::from_secs(1), idle));
         assert!(leaves.is_unused(now + idle * 2, idle));
+        leaves.enlist();
+        assert!(!leaves.is_unused(now + idle * 9, idle), "it was listed meanwhile");
     }
 }

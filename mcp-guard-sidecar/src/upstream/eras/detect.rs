@@ -26,6 +26,11 @@ pub(super) struct Detected(Arc<Mutex<Option<(bool, Instant)>>>);
 const BELIEVED: Duration = Duration::from_secs(60);
 
 impl Detected {
+    /// Another node may be asked.
+    pub(super) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Whether the node speaks the stateless revision, which `request` is written in. Where it does not say, `request` may
     /// be told why.
     pub(super) async fn is_stateless<U: NodeUpstream>(

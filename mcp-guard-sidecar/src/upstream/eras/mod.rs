@@ -16,6 +16,7 @@ use http_body::Body;
 use mcp_guard::middleware::Upstream;
 
 pub use answer::EraBody;
+pub(crate) use service::always;
 pub use service::{Eras, Sweeper};
 
 /// A node with which the guard can speak of its own accord.

@@ -30,6 +30,11 @@ impl Tools {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets them: other nodes have other tools.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
+    }
+
     /// The headers of a call with `params`, as far as its tool is known: each with its text, if the argument is there.
     fn wanted(&self, params: &str) -> Vec<(HeaderName, Option<String>)> {
         if self.lock().is_empty() {

@@ -8,15 +8,16 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::Either;
 use http::{Response, StatusCode};
-use mcp_guard::call::Method;
+use mcp_guard::call::{Kind, Method};
 use mcp_guard::middleware::headers::SESSION;
-use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError};
+use mcp_guard::middleware::{McpRequest, Upstream, UpstreamError, clock};
 use mcp_guard::session::SessionId;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
 use super::answer::EraBody;
 use super::detect::{Detected, discover, turns_client_away};
+use super::params::Tools;
 use super::{NodeUpstream, to_legacy, to_modern};
 use crate::config::Era;
 use crate::hand_over::{Exchange, Kept};
@@ -27,6 +28,8 @@ pub struct Eras<U: NodeUpstream> {
     upstream: U,
     legacy: to_legacy::Node<U>,
     modern: SessionNode,
+    /// What a stateless node's tools want to see in headers.
+    tools: Arc<Tools>,
     /// Where those of legacy clients are the guard's own, though the node has some.
     own: Option<SessionNode>,
     /// Whether a legacy client was ever served by a stateless node.
@@ -43,9 +46,11 @@ impl<U: NodeUpstream> Eras<U> {
     pub fn new(upstream: U, era: Era, places: usize, mut sessions: SessionOptions) -> Self {
         // The node knows nothing of them, so that nothing is lost with it.
         sessions.fails_over = true;
+        let tools = Arc::<Tools>::default();
         Self {
             legacy: to_legacy::Node::new(upstream.clone(), places),
-            modern: SessionNode::new(to_modern::Stateless::new(upstream.clone()), sessions),
+            modern: SessionNode::new(to_modern::Stateless::new(upstream.clone(), Arc::clone(&tools)), sessions),
+            tools,
             upstream,
             own: None,
             has_modern: Arc::default(),
@@ -62,11 +67,16 @@ impl<U: NodeUpstream> Eras<U> {
         self
     }
 
-    /// The sessions that are kept here.
+    /// The sessions that may be kept here.
     pub fn kept(&self) -> Vec<Kept> {
-        let stateless = Kept { name: "stateless", node: self.modern.clone(), are_some: Arc::clone(&self.has_modern) };
-        let own = self.own.iter().map(|own| Kept { name: "own", node: own.clone(), are_some: Arc::default() });
-        own.chain([stateless]).collect()
+        let own = self.own.iter().map(|own| Kept { name: "own", node: own.clone(), are_some: always() });
+        let are_some = match self.era {
+            Era::Auto => Some(Arc::clone(&self.has_modern)),
+            Era::Stateless => Some(always()),
+            Era::Legacy | Era::AsIs => None,
+        };
+        let stateless = are_some.map(|are_some| Kept { name: "stateless", node: self.modern.clone(), are_some });
+        own.chain(stateless).collect()
     }
 
     /// Serves legacy clients in sessions of `own`.
@@ -76,8 +86,11 @@ impl<U: NodeUpstream> Eras<U> {
         self
     }
 
-    /// From now on the time-outs of `options` count.
-    pub fn renew(&self, options: &SessionOptions) {
+    /// Other nodes are there now, with so many `places` for calls at once; of `options` the time-outs count.
+    pub fn other_nodes(&self, places: usize, options: &SessionOptions) {
+        self.detected.forget();
+        self.legacy.other_nodes(places);
+        self.tools.forget();
         self.modern.renew(options.clone());
         if let Some(own) = &self.own {
             own.renew(options.clone());
@@ -90,6 +103,7 @@ impl<U: NodeUpstream> Eras<U> {
         Self {
             legacy: self.legacy.by(upstream.clone()),
             modern: self.modern.clone(),
+            tools: Arc::clone(&self.tools),
             own: self.own.clone(),
             upstream,
             has_modern: Arc::clone(&self.has_modern),
@@ -199,9 +213,16 @@ impl<U: NodeUpstream> Eras<U> {
     }
 
     /// The same in a session that may be in another process still.
-    async fn fetched(&self, request: McpRequest) -> Reply<U> {
-        self.exchange.fetch(&request).await;
-        self.here(request).await
+    async fn fetched(&self, mut request: McpRequest) -> Reply<U> {
+        let Some(id) = request.call.session.clone() else { return self.here(request).await };
+        self.exchange.fetch(&request).await?;
+        request.now = clock::now();
+        let ends = request.call.kind == Kind::End;
+        let answered = self.here(request).await;
+        if ends {
+            self.exchange.ended(&id).await;
+        }
+        answered
     }
 
     /// Whether a message of a legacy client may concern a stateless node.
@@ -213,6 +234,11 @@ impl<U: NodeUpstream> Eras<U> {
             Era::Auto => request.call.method.is(Method::INITIALIZE) || self.has_modern.load(Ordering::Relaxed),
         }
     }
+}
+
+/// That there may be sessions.
+pub(crate) fn always() -> Arc<AtomicBool> {
+    Arc::new(AtomicBool::new(true))
 }
 
 type Reply<U> = Result<Response<EraBody<<U as Upstream>::Body>>, UpstreamError>;

@@ -12,9 +12,11 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -38,8 +40,11 @@ use crate::upstream::eras::message::{INTERNAL_ERROR, Message, error, response};
 use crate::upstream::eras::object::Object;
 use crate::upstream::sessions::{Connection, Inlet, Keeper, Line, Link, Said, Speaker, serve};
 
-/// A way to such a node.
-pub(crate) struct HttpSessions {
+/// A way to such a node. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct HttpSessions(Arc<ArcSwap<Way>>);
+
+struct Way {
     upstream: HttpUpstream,
     dialer: Dialer,
 }
@@ -48,13 +53,25 @@ impl HttpSessions {
     /// To the node behind `upstream`, to which `dialer` makes connections too: before a session is opened it is seen whether
     /// there is somebody.
     pub(crate) fn new(upstream: HttpUpstream, dialer: Dialer) -> Self {
-        Self { upstream, dialer }
+        Self(Arc::new(ArcSwap::from_pointee(Way { upstream, dialer })))
+    }
+
+    /// From now on by these, in sessions that are open too.
+    pub(crate) fn set(&self, upstream: &HttpUpstream, dialer: &Dialer) {
+        if !self.0.load().upstream.is_same_node(upstream) {
+            self.0.store(Arc::new(Way { upstream: upstream.another_pool(), dialer: dialer.clone() }));
+        }
+    }
+
+    async fn dial(&self) -> io::Result<()> {
+        let dialer = self.0.load().dialer.clone();
+        dialer.dial().await.map(drop)
     }
 }
 
 impl fmt::Debug for HttpSessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpSessions").field("dialer", &self.dialer).finish_non_exhaustive()
+        f.debug_struct("HttpSessions").field("dialer", &self.0.load().dialer).finish_non_exhaustive()
     }
 }
 
@@ -62,7 +79,7 @@ impl fmt::Debug for HttpSessions {
 impl Link for HttpSessions {
     async fn connect(&self, connection: &Arc<Connection>, lines: Receiver<Line>) -> Result<Keeper, UpstreamError> {
         let unavailable = |error| UpstreamError::Unavailable(format!("no connection: {}", why(&error)));
-        self.dialer.dial().await.map_err(unavailable)?;
+        self.dial().await.map_err(unavailable)?;
         let spoken = Spoken::new(self, connection);
         let connection = Arc::clone(connection);
         let serving = tokio::spawn(async move {
@@ -79,8 +96,7 @@ impl Link for HttpSessions {
 
 /// A session of the node's.
 struct Spoken {
-    upstream: HttpUpstream,
-    dialer: Dialer,
+    link: HttpSessions,
     connection: Arc<Connection>,
     state: Mutex<State>,
     has_begun: watch::Sender<bool>,
@@ -113,12 +129,15 @@ type Answer = Response<PooledBody>;
 impl Spoken {
     fn new(link: &HttpSessions, connection: &Arc<Connection>) -> Self {
         Self {
-            upstream: link.upstream.clone(),
-            dialer: link.dialer.clone(),
+            link: link.clone(),
             connection: Arc::clone(connection),
             state: Mutex::new(State { id: None, revision: Revision::V2025_11_25 }),
             has_begun: watch::Sender::new(false),
         }
+    }
+
+    fn upstream(&self) -> HttpUpstream {
+        self.link.0.load().upstream.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -188,7 +207,7 @@ impl Spoken {
     }
 
     async fn send(&self, caller: &Caller, message: Message, until: Instant) -> Result<Answer, UpstreamError> {
-        by(until, self.upstream.send(self.request(caller, message))).await
+        by(until, self.upstream().send(self.request(caller, message))).await
     }
 
     /// Sends `initialize`. That goes on if the client leaves meanwhile, and what it has opened then is ended: it would be the
@@ -197,7 +216,7 @@ impl Spoken {
         let mut request = self.request(caller, message);
         // Which revision it is, its answer says.
         Arc::make_mut(&mut request.head).headers.remove(VERSION);
-        let (upstream, connection, caller) = (self.upstream.clone(), Arc::clone(&self.connection), caller.clone());
+        let (upstream, connection, caller) = (self.upstream(), Arc::clone(&self.connection), caller.clone());
         let opening = tokio::spawn(async move {
             let response = upstream.send(request).await?;
             if let Some(id) = response.headers().get(SESSION).filter(|_| connection.is_over()) {
@@ -236,8 +255,8 @@ impl Spoken {
     async fn broke(&self, error: &UpstreamError) -> Result<(), String> {
         match error {
             UpstreamError::Unavailable(_) | UpstreamError::Unsent { .. } => self.lose(),
-            UpstreamError::Failed(_) => match timeout(DIAL_TIMEOUT, self.dialer.dial()).await {
-                Ok(Ok(_)) => Err(error.to_string()),
+            UpstreamError::Failed(_) => match timeout(DIAL_TIMEOUT, self.link.dial()).await {
+                Ok(Ok(())) => Err(error.to_string()),
                 Ok(Err(_)) | Err(_) => self.lose(),
             },
             UpstreamError::TimedOut(_) | UpstreamError::Refused(_) | UpstreamError::Replaced(_) | _ => {

@@ -59,7 +59,7 @@ pub(super) async fn open(
     }
     if opening.session.is_over() {
         // It ended meanwhile, so nobody else will take the session out.
-        inner.registry.remove(opening.session.id());
+        inner.registry.remove(&opening.session);
     }
     Ok(answer::opened(SessionBody::whole(answer), opening.keep()))
 }
@@ -151,6 +151,6 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         self.session.end();
-        self.registry.remove(self.session.id());
+        self.registry.remove(&self.session);
     }
 }

@@ -73,10 +73,13 @@ impl Registry {
         self.lock().table.values().cloned().collect()
     }
 
-    pub(super) fn remove(&self, id: SessionId) {
+    /// Takes `session` out, and not another one of the same id.
+    pub(super) fn remove(&self, session: &Arc<Session>) {
         let mut state = self.lock();
-        state.table.remove(id);
-        state.report();
+        if state.table.peek(session.id()).is_some_and(|known| Arc::ptr_eq(known, session)) {
+            state.table.remove(session.id());
+            state.report();
+        }
     }
 
     /// Ends all sessions, and takes no more.

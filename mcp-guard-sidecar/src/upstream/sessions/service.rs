@@ -228,7 +228,7 @@ async fn dispatch(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Reply {
         Kind::Listen => Listening::new(inner.find(&incoming)?).map(|l| answer::events(SessionBody::listen(l))),
         Kind::End => {
             let session = inner.find(&incoming)?;
-            inner.registry.remove(session.id());
+            inner.registry.remove(&session);
             session.end();
             Ok(answer::empty(StatusCode::NO_CONTENT))
         }

@@ -35,7 +35,7 @@ pub(crate) struct Session {
     standing: watch::Sender<Standing>,
     /// Whether a request of the client's was answered since that was asked last.
     has_answered: AtomicBool,
-    /// Whether another process has it too.
+    /// Whether the process that takes this one's place has it too.
     is_given: AtomicBool,
     /// What the client's last request said of itself, where the link wants to know.
     last_head: Mutex<Option<Arc<Parts>>>,
@@ -110,12 +110,12 @@ impl Session {
         let _ = self.credentials.set(credentials);
     }
 
-    /// Notes that another process has it too.
-    pub(super) fn give(&self) {
-        self.is_given.store(true, Ordering::Relaxed);
+    /// Notes that another process has it too, which may be the one that takes this one's place.
+    pub(super) fn give(&self, is_successor: bool) {
+        self.is_given.fetch_or(is_successor, Ordering::Relaxed);
     }
 
-    /// Whether another process has it too.
+    /// Whether the process that takes this one's place has it too.
     pub(super) fn is_given(&self) -> bool {
         self.is_given.load(Ordering::Relaxed)
     }

@@ -94,6 +94,12 @@ impl<U: NodeUpstream> Node<U> {
         Self { upstream, shared: Arc::new(Shared::new(places)) }
     }
 
+    /// Other nodes are behind `upstream` now, with so many places for calls at once.
+    pub(crate) fn other_nodes(&self, places: usize) {
+        self.shared.rounds.set_max(places / ROUNDS_SHARE);
+        self.shared.tools.forget();
+    }
+
     /// The same node by other connections.
     pub(crate) fn by(&self, upstream: U) -> Self {
         Self { upstream, shared: Arc::clone(&self.shared) }

@@ -1,6 +1,7 @@
 //! Calls that wait until their client has answered what the node asked, between two requests of the client's.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -87,13 +88,18 @@ fn key(question: &Question) -> String {
 /// All calls that wait, by the `requestState` that their clients were given.
 pub(super) struct Rounds<U: NodeUpstream> {
     waiting: Mutex<HashMap<SessionId, Round<U>>>,
-    max: usize,
+    max: AtomicUsize,
 }
 
 impl<U: NodeUpstream> Rounds<U> {
     /// None yet, and never more than so many: each holds a place at the node.
     pub(super) fn new(max: usize) -> Self {
-        Self { waiting: Mutex::default(), max: max.max(1) }
+        Self { waiting: Mutex::default(), max: AtomicUsize::new(max.max(1)) }
+    }
+
+    /// Never more than so many from now on; those that wait wait on.
+    pub(super) fn set_max(&self, max: usize) {
+        self.max.store(max.max(1), Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Round<U>>> {
@@ -106,7 +112,7 @@ impl<U: NodeUpstream> Rounds<U> {
         let result = asking(&round.questions, state);
         let mut waiting = self.lock();
         let of_one = waiting.values().filter(|known| known.identity == round.identity).count();
-        if waiting.len() >= self.max || of_one >= OF_ONE_MAX {
+        if waiting.len() >= self.max.load(Ordering::Relaxed) || of_one >= OF_ONE_MAX {
             let detail =
                 format!("{} calls wait for their clients' answers, {of_one} of them for this one's", waiting.len());
             return Err(Refusal::new(Reason::QueueFull, detail));

@@ -47,8 +47,8 @@ pub(super) struct Stateless<U> {
 }
 
 impl<U> Stateless<U> {
-    pub(super) fn new(upstream: U) -> Self {
-        Self { upstream, tools: Arc::default() }
+    pub(super) fn new(upstream: U, tools: Arc<Tools>) -> Self {
+        Self { upstream, tools }
     }
 }
 
