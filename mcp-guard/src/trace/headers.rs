@@ -68,14 +68,11 @@ pub(super) fn write(headers: &mut HeaderMap, context: &Outgoing<'_>, are_free: b
 
 /// The `traceparent` of this trace, span and flags, in version 00. Made for each call that has a span, so without the machinery
 /// of `format!`.
-pub(super) fn traceparent(trace: u128, span: u64, flags: u8) -> [u8; TRACEPARENT_BYTES] {
+pub(super) fn traceparent(trace: [u8; 16], span: [u8; 8], flags: u8) -> [u8; TRACEPARENT_BYTES] {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    let mut write =
-        |from: usize, digits: &[u8]| text.iter_mut().skip(from).zip(digits).for_each(|(to, digit)| *to = *digit);
-    let [span, flags] = [u128::from(span), u128::from(flags)].map(hex);
-    write(3, &hex(trace));
-    write(36, &span[16..]);
-    write(53, &flags[30..]);
+    for (from, bytes) in [(3, &trace[..]), (36, &span[..]), (53, &[flags][..])] {
+        write_hex(bytes, text.get_mut(from..).unwrap_or_default());
+    }
     text
 }
 
@@ -109,11 +106,16 @@ pub(super) fn request_id(headers: &HeaderMap, made: u128) -> HeaderValue {
 /// 32 digits. Made for nearly every call, so without the machinery of `format!`.
 fn hex(number: u128) -> [u8; 32] {
     let mut digits = [0; 32];
-    for (digit, place) in digits.iter_mut().rev().zip(0..) {
-        let nibble = u8::try_from(number >> (4 * place) & 0xf).unwrap_or_default();
-        *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-    }
+    write_hex(&number.to_be_bytes(), &mut digits);
     digits
+}
+
+/// Two digits for each byte.
+fn write_hex(bytes: &[u8], digits: &mut [u8]) {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    for (byte, [high, low]) in bytes.iter().zip(digits.as_chunks_mut().0) {
+        (*high, *low) = (digit(byte >> 4), digit(byte & 0xf));
+    }
 }
 
 fn is_request_id(id: &[u8]) -> bool {

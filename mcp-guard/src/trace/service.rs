@@ -188,11 +188,7 @@ impl Tracing {
         };
         let context = span.as_ref().map_or(&parent, OpenSpan::context);
         let (trace, id, flags) = (context.trace_id(), context.span_id(), context.trace_flags());
-        let traceparent = headers::traceparent(
-            u128::from_be_bytes(trace.to_bytes()),
-            u64::from_be_bytes(id.to_bytes()),
-            flags.to_u8(),
-        );
+        let traceparent = headers::traceparent(trace.to_bytes(), id.to_bytes(), flags.to_u8());
         let tracestate = context.trace_state().header();
         let outgoing = Outgoing {
             // Digits and dashes are text.
