@@ -1,14 +1,18 @@
-//! What the fuzz targets check, for the seeds in `fuzz/seeds`.
+//! What the fuzz targets check, for the seeds in `fuzz/seeds`. Those of HTTP/1 are looked at beside its parser.
 
 use std::fs;
 use std::path::Path;
 
+#[path = "../fuzz/checks/breaker.rs"]
+mod breaker;
 #[path = "../fuzz/checks/config.rs"]
 mod config;
 #[path = "../fuzz/checks/message.rs"]
 mod message;
 #[path = "../fuzz/checks/schema.rs"]
 mod schema;
+#[path = "../fuzz/checks/sessions.rs"]
+mod sessions;
 #[path = "../fuzz/checks/trace_context.rs"]
 mod trace_context;
 
@@ -19,6 +23,11 @@ fn for_each_seed(target: &str, check: impl Fn(&[u8])) {
     for seed in seeds {
         check(&fs::read(seed).expect("a readable seed"));
     }
+}
+
+#[test]
+fn breakers() {
+    for_each_seed("breaker", breaker::check);
 }
 
 #[test]
@@ -34,6 +43,11 @@ fn messages() {
 #[test]
 fn schemas() {
     for_each_seed("schema", schema::check);
+}
+
+#[test]
+fn session_tables() {
+    for_each_seed("sessions", sessions::check);
 }
 
 #[test]

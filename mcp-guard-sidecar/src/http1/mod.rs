@@ -31,6 +31,9 @@ pub(crate) use inbox::Inbox;
 pub(crate) use outbox::Outbox;
 
 #[cfg(test)]
+#[path = "../../../fuzz/checks/http1.rs"]
+mod fuzz_check;
+#[cfg(test)]
 mod length_tests;
 #[cfg(test)]
 mod parser_tests;

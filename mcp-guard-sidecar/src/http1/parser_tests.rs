@@ -6,6 +6,16 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
+fn the_seeds_of_the_fuzz_target_are_read_well() {
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/http1");
+    let seeds: Vec<_> = std::fs::read_dir(seeds).unwrap().map(|seed| seed.unwrap().path()).collect();
+    assert!(!seeds.is_empty());
+    for seed in seeds {
+        fuzz_check::check(&std::fs::read(seed).unwrap());
+    }
+}
+
+#[test]
 fn an_interim_answer_is_passed_over() {
     let mut unread =
         Bytes::from("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
