@@ -4,7 +4,7 @@
 //! |------------------------|------------------------------------------------------------------|
 //! | spans that wait        | 2,048; the next is dropped, counted as `full`, and no trace begins here for a second |
 //! | spans of an export     | 512, or those of a second                                        |
-//! | an export              | 10 s; its spans are dropped, counted as `failed`, and no trace begins here for 5 s |
+//! | an export              | 10 s; its spans are dropped, counted as `failed`, and no trace begins here for 5 s, twice as long behind each further one, up to a minute |
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -30,6 +30,7 @@ const BATCH_TIME: Duration = Duration::from_secs(1);
 /// How long no trace begins where there is no room, and where an export failed.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
+const FAILED_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long an export may take.
 const EXPORT_MAX: Duration = Duration::from_secs(10);
 
@@ -69,7 +70,7 @@ async fn export<E: SpanExporter>(
     mut ordered: mpsc::Receiver<Order>,
     pause: Pause,
 ) {
-    let mut batch = Vec::new();
+    let (mut batch, mut failures) = (Vec::new(), 0);
     loop {
         let order = tokio::select! {
             biased;
@@ -86,7 +87,15 @@ async fn export<E: SpanExporter>(
         };
         loop {
             if !batch.is_empty() {
-                send(&exporter, std::mem::take(&mut batch), &pause).await;
+                match send(&exporter, std::mem::take(&mut batch)).await {
+                    Ok(()) => failures = 0,
+                    // What waited in a pause says nothing new.
+                    Err(Lost) if pause.is_on() => {}
+                    Err(Lost) => {
+                        failures += 1;
+                        pause.last(pause_after(failures));
+                    }
+                }
             }
             // What was there when the order came is all sent.
             if order.is_none() || waiting.is_empty() || waiting.recv_many(&mut batch, BATCH_MAX).await == 0 {
@@ -112,17 +121,25 @@ async fn fill(batch: &mut Vec<SpanData>, waiting: &mut mpsc::Receiver<SpanData>)
     .await;
 }
 
-async fn send<E: SpanExporter>(exporter: &E, batch: Vec<SpanData>, pause: &Pause) {
+/// How long no trace begins when so many exports have failed, each behind the pause of the one before.
+fn pause_after(failures: u32) -> Duration {
+    FAILED_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(FAILED_PAUSE_MAX)
+}
+
+/// The spans of an export are dropped.
+struct Lost;
+
+async fn send<E: SpanExporter>(exporter: &E, batch: Vec<SpanData>) -> Result<(), Lost> {
     let count = batch.len();
     let outcome = timeout(EXPORT_MAX, exporter.export(batch)).await;
     let error = match outcome {
-        Ok(Ok(())) => return,
+        Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {EXPORT_MAX:?}"),
     };
-    pause.last(FAILED_PAUSE);
     tracing::warn!(error, count, "spans are lost");
     drop_spans("failed", u64::try_from(count).unwrap_or(u64::MAX));
+    Err(Lost)
 }
 
 fn drop_spans(reason: &'static str, count: u64) {
@@ -159,5 +176,16 @@ impl SpanProcessor for Queue {
             // The exporter waits for it.
             let _ = sender.send(resource.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_with_each_export_that_fails_up_to_a_minute() {
+        let pauses: Vec<_> = [1, 2, 3, 4, 5, 99].map(|failures| pause_after(failures).as_secs()).into();
+        assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
     }
 }
