@@ -9,6 +9,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use mcp_guard::middleware::clock;
 use metrics::counter;
 use opentelemetry::Context;
 use opentelemetry::trace::Status;
@@ -17,7 +18,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::pause::Pause;
 
@@ -27,6 +28,8 @@ const SPANS_MAX: usize = 2_048;
 const BATCH_MAX: usize = 512;
 /// How long the first of them waits for others.
 const BATCH_TIME: Duration = Duration::from_secs(1);
+/// So often is looked for others.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long no trace begins where there is no room, and where an export failed.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 const FAILED_PAUSE: Duration = Duration::from_secs(5);
@@ -109,16 +112,18 @@ async fn export<E: SpanExporter>(
     }
 }
 
-/// Waits for more spans, until there are enough or it is time.
+/// Waits for more spans, until there are enough or it is time. It looks for them now and then: to be woken by each would cost the
+/// calls that end them, and the cores, several times what the spans do.
 async fn fill(batch: &mut Vec<SpanData>, waiting: &mut mpsc::Receiver<SpanData>) {
-    let _ = timeout(BATCH_TIME, async {
-        while let Some(room) = BATCH_MAX.checked_sub(batch.len()).filter(|room| *room > 0) {
-            if waiting.recv_many(batch, room).await == 0 {
-                return;
-            }
+    let until = clock::now() + BATCH_TIME;
+    while batch.len() < BATCH_MAX && clock::now() < until && !(waiting.is_closed() && waiting.is_empty()) {
+        sleep(LOOK_AGAIN).await;
+        while batch.len() < BATCH_MAX
+            && let Ok(span) = waiting.try_recv()
+        {
+            batch.push(span);
         }
-    })
-    .await;
+    }
 }
 
 /// How long no trace begins when so many exports have failed, each behind the pause of the one before.
