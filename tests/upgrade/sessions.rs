@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mcp_guard_tests::peers::Peer;
-use mcp_guard_tests::{Guard, Reply, Session, Wire, call_tool, patiently, post, request, send};
+use mcp_guard_tests::{Guard, Reply, Session, Wire, call_tool, patiently, post, request, send, send_to};
 use serde_json::json;
 
 use crate::{PROGRAM, call, config};
@@ -166,6 +166,42 @@ fn a_session_that_finds_no_place_is_told_so_and_goes_on_when_there_is_one() {
     assert_eq!(ask(&successor, &id, 1).reason().as_deref(), Some("too_many_sessions"));
     other.end();
     patiently("there is a place", || ask(&successor, &id, 2).status == 200);
+}
+
+#[test]
+fn a_stranger_ends_no_session_of_another_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Peer::conformance_node(NODE);
+    let mut yaml = config(folder.path(), &node.url());
+    yaml["upstreams"][0]["sessions"] = json!({"failover": "reinitialize"});
+    let mut guard = Guard::with_config(PROGRAM, &yaml.to_string());
+    let client = json!({"name": "c", "version": "1"});
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
+    let token = ("authorization", "Bearer a");
+    let opened = send(guard.listen, &[token], request(1, "initialize", params).to_string());
+    let session = ("mcp-session-id", opened.header("mcp-session-id").expect("a session"));
+    let successor = guard.upgraded(PROGRAM, &yaml.to_string());
+    assert_eq!(guard.wait(), Some(0));
+    let end = |headers: &[(&str, &str)]| send_to(successor.listen, "DELETE", "/mcp", headers, "").status;
+    let ping = || send(successor.listen, &[session, token], request(2, "ping", json!({})).to_string()).status;
+    assert_eq!(end(&[session]), 404);
+    assert_eq!(ping(), 200);
+    assert_eq!((end(&[session, token]), ping()), (204, 404));
+}
+
+#[test]
+fn a_session_that_is_left_ends_without_a_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = children(folder.path(), 1);
+    let mut guard = Guard::with_config(PROGRAM, &yaml);
+    let id = Session::open(&guard).id().to_owned();
+    let successor = guard.upgraded(PROGRAM, &yaml);
+    assert_eq!(guard.wait(), Some(0));
+    let other = Session::open(&successor);
+    let ended = send_to(successor.listen, "DELETE", "/mcp", &[("mcp-session-id", &id)], "");
+    assert_eq!(ended.status, 204);
+    other.end();
+    assert_eq!(ask(&successor, &id, 1).reason().as_deref(), Some("session_not_found"));
 }
 
 #[test]

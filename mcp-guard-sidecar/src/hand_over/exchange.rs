@@ -3,7 +3,7 @@
 //! Both serve for a while, and a client's next message may come to either. So each asks the other for a session that it does not
 //! know and goes on with it, by a connection of its own to the node; and what nobody has asked for the old one tells when it ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcp_guard::middleware::{McpRequest, UpstreamError, clock};
+use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::session::SessionId;
 use rustix::process::geteuid;
 use tokio::net::UnixStream;
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 
 use super::heir::sessions_path;
 use super::link::{Incoming, Link, Message, Moved};
+use super::other::Other;
 use crate::upstream::sessions::SessionNode;
 
 /// What there is to know about sessions of other processes. Clones are the same.
@@ -34,38 +36,20 @@ struct Shared {
     predecessor: watch::Sender<Other>,
     successor: watch::Sender<Other>,
     left: Mutex<HashMap<SessionId, Left>>,
+    /// What was ended while another process might know it still.
+    ended: Mutex<HashSet<SessionId>>,
 }
 
-/// What the predecessor left, until it is asked for.
+/// A session of another process, until its client comes.
 struct Left {
     moved: Moved,
     until: Instant,
+    /// Whether the successor has it too.
+    is_successors: bool,
 }
 
-/// Another process.
-#[derive(Clone, Default)]
-pub(super) enum Other {
-    /// There is none, or it has no sessions.
-    #[default]
-    None,
-    /// It may serve already, and will be asked as soon as it can be.
-    Expected,
-    There(Arc<Link>),
-}
-
-impl Other {
-    async fn link(other: &watch::Sender<Self>) -> Option<Arc<Link>> {
-        // The sender lives as long as this, so waiting cannot fail.
-        match &*other.subscribe().wait_for(|other| !matches!(other, Self::Expected)).await.ok()? {
-            Self::There(link) => Some(Arc::clone(link)),
-            Self::None | Self::Expected => None,
-        }
-    }
-
-    fn is_none(&self) -> bool {
-        matches!(self, Self::None)
-    }
-}
+/// What those of legacy clients with stateless nodes are kept as.
+pub(crate) const STATELESS: &str = "stateless";
 
 /// Some of the sessions that this process keeps.
 #[derive(Clone, Debug)]
@@ -83,8 +67,11 @@ const FETCHED_WITHIN: Duration = Duration::from_secs(1);
 /// How long the other process may take for what is left.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// No more is kept of what a predecessor left.
+/// No more is kept of what a predecessor left, and of what was ended.
 const LEFT_MAX: usize = 100_000;
+
+/// When a session may be here that another process did not tell of in time.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Exchange {
     /// These sessions take part. Said once.
@@ -102,53 +89,90 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// If there is no place for it.
+    /// If there is no place for it, or the other process does not say in time.
     pub async fn fetch(&self, request: &McpRequest) -> Result<(), UpstreamError> {
-        let Some(id) = request.call.session.as_deref().and_then(SessionId::parse) else { return Ok(()) };
-        if self.kept().is_empty() || self.has(id) || self.adopt_left(id, request)? {
+        let Some(id) = self.elsewhere(request) else { return Ok(()) };
+        let is_told = self.is_left(id) || timeout(FETCHED_WITHIN, self.ask(id, None)).await.is_ok();
+        let is_here = self.adopt_left(id, request)?;
+        if is_here || is_told || !self.are_all_ours() {
             return Ok(());
         }
-        let Ok(Some((link, moved))) = timeout(FETCHED_WITHIN, self.ask(id, None)).await else {
-            // The other may have left it meanwhile.
-            return self.adopt_left(id, request).map(drop);
-        };
-        let adopted = self.adopt(&moved, request, self.is_successor(&link));
-        if !matches!(adopted, Ok(true)) {
-            // Whoever it belongs to comes still, or there is a place later.
-            self.keep_left(moved, self.idle());
-        }
-        adopted.map(drop)
+        let refusal = Refusal::new(Reason::UpstreamUnavailable, "another process has the session, and does not answer");
+        Err(UpstreamError::Refused(Box::new(refusal.retry_after(AGAIN))))
     }
 
-    /// The client has ended the session called `id`.
-    pub async fn ended(&self, id: &str) {
-        self.forget(id);
+    /// Ends the session of `request`, which is not here, if another process knows it and the request may be in it.
+    pub async fn end_elsewhere(&self, request: &McpRequest) -> bool {
+        let Some(id) = self.elsewhere(request) else { return false };
+        if !self.is_left(id) {
+            // What is not told in time is not ended.
+            let _ = timeout(FETCHED_WITHIN, self.ask(id, None)).await;
+        }
+        let may_be_in =
+            |left: &Left| self.kept_as(&left.moved).is_some_and(|kept| kept.node.may_end(&left.moved.record, request));
+        let is_known = lock(&self.0.left).get(&id).is_some_and(may_be_in);
+        if is_known {
+            self.ended(id);
+        }
+        is_known
+    }
+
+    /// The session of `request`, if it is not here and may be elsewhere.
+    fn elsewhere(&self, request: &McpRequest) -> Option<SessionId> {
+        let id = request.call.session.as_deref().and_then(SessionId::parse)?;
+        (!self.kept().is_empty() && !self.has(id)).then_some(id)
+    }
+
+    /// A client has ended this session.
+    pub fn ended(&self, id: SessionId) {
+        self.ended_by(id, None);
+    }
+
+    /// The same, where `teller` says so, or this process.
+    fn ended_by(&self, id: SessionId, teller: Option<&Arc<Link>>) {
+        self.kept().iter().for_each(|kept| kept.node.end(id));
+        drop(self.take_left(id));
         for other in [&self.0.predecessor, &self.0.successor] {
             let link = match &*other.borrow() {
-                Other::There(link) => Some(Arc::clone(link)),
-                Other::None | Other::Expected => None,
+                Other::There(link) => Arc::clone(link),
+                Other::None | Other::Expected => continue,
             };
-            if let Some(link) = link {
-                link.ended(id).await;
+            {
+                // An answer that was on its way does not bring it back.
+                let mut ended = lock(&self.0.ended);
+                if ended.len() < LEFT_MAX {
+                    ended.insert(id);
+                }
+            }
+            if teller.is_none_or(|teller| !Arc::ptr_eq(&link, teller)) {
+                // Nobody waits for that, and nobody who leaves stops it.
+                tokio::spawn(async move { timeout(FETCHED_WITHIN, link.ended(id)).await });
             }
         }
     }
 
-    /// Asks the other processes but `asker` for a session.
-    async fn ask(&self, id: SessionId, asker: Option<&Arc<Link>>) -> Option<(Arc<Link>, Moved)> {
+    /// Asks the other processes but `asker` for a session, which is left here if one knows it.
+    async fn ask(&self, id: SessionId, asker: Option<&Arc<Link>>) {
+        let may_have_been_opened = self.kept().iter().any(|kept| kept.are_some.load(Ordering::Relaxed));
         for other in [&self.0.predecessor, &self.0.successor] {
+            // A successor that has not begun yet has nothing, most likely, where nobody had.
+            let is_early = std::ptr::eq(other, &raw const self.0.successor) && !may_have_been_opened;
+            if is_early && matches!(&*other.borrow(), Other::Expected) {
+                continue;
+            }
             let link = Other::link(other).await.filter(|link| asker.is_none_or(|asker| !Arc::ptr_eq(link, asker)));
-            let Some(link) = link else { continue };
-            if let Some(moved) = link.ask(id).await {
-                return Some((link, moved));
+            if let Some(link) = link {
+                link.ask(id).await;
+            }
+            if self.is_left(id) || self.has(id) {
+                return;
             }
         }
-        None
     }
 
-    /// A successor is about to serve, or will not be there after all. A process without sessions need not know.
+    /// A successor is about to serve, or will not be there after all. A process that keeps no sessions need not know.
     pub fn expect_successor(&self, is_expected: bool) {
-        let other = if is_expected && self.has_any() { Other::Expected } else { Other::None };
+        let other = if is_expected && !self.kept().is_empty() { Other::Expected } else { Other::None };
         self.set(&self.0.successor, other);
     }
 
@@ -163,9 +187,9 @@ impl Exchange {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let (link, incoming) = Link::over(stream);
-        let has_any = self.has_any();
-        timeout(FETCHED_WITHIN, link.offer(has_any)).await??;
-        if !has_any {
+        let keeps_any = !self.kept().is_empty();
+        timeout(FETCHED_WITHIN, link.offer(keeps_any)).await??;
+        if !keeps_any {
             return Ok(());
         }
         self.set(&self.0.successor, Other::There(Arc::clone(&link)));
@@ -244,12 +268,18 @@ impl Exchange {
                     });
                 }
                 Message::Given { id, moved } => {
-                    if let Some(moved) = link.given(&id, moved) {
-                        self.keep_left(moved, self.idle());
+                    // Whoever asked may have left, and another come.
+                    if let Some(moved) = moved {
+                        self.keep_left(moved, self.idle(), self.is_successor(link));
+                    }
+                    link.given(&id);
+                }
+                Message::Ended(id) => {
+                    if let Some(id) = SessionId::parse(&id) {
+                        self.ended_by(id, Some(link));
                     }
                 }
-                Message::Ended(id) => self.forget(&id),
-                Message::Left { seconds, moved } => self.keep_left(moved, Duration::from_secs(seconds)),
+                Message::Left { seconds, moved } => self.keep_left(moved, Duration::from_secs(seconds), false),
             }
         }
         link.nobody_answers();
@@ -260,11 +290,12 @@ impl Exchange {
         let id = SessionId::parse(id)?;
         let to_successor = self.is_successor(asker);
         let here = |kept: &Kept| Some(Moved { of: kept.name.into(), record: kept.node.give(id, to_successor)? });
-        let given = self.kept().iter().find_map(here);
-        match given.or_else(|| self.take_left(id)) {
-            Some(moved) => Some(moved),
-            None => self.ask(id, Some(asker)).await.map(|(_, moved)| moved),
+        let given = self.kept().iter().find_map(here).or_else(|| self.take_left(id));
+        if given.is_some() {
+            return given;
         }
+        self.ask(id, Some(asker)).await;
+        self.take_left(id)
     }
 
     /// Goes on with a session that was left; false if there is none that `request` may be in.
@@ -272,7 +303,7 @@ impl Exchange {
         let mut left = lock(&self.0.left);
         let Some(found) = left.get(&id) else { return Ok(self.has(id)) };
         // Under the lock, so that whoever comes second finds it in one place or the other.
-        let is_adopted = self.adopt(&found.moved, request, false)?;
+        let is_adopted = self.adopt(&found.moved, request, found.is_successors)?;
         if is_adopted {
             left.remove(&id);
             drop(left);
@@ -282,26 +313,27 @@ impl Exchange {
     }
 
     fn adopt(&self, moved: &Moved, request: &McpRequest, has_successor: bool) -> Result<bool, UpstreamError> {
-        let Some(kept) = self.kept().iter().find(|kept| kept.name == moved.of) else { return Ok(false) };
+        let Some(kept) = self.kept_as(moved) else { return Ok(false) };
         let is_adopted = kept.node.adopt(&moved.record, request, has_successor)?;
         kept.are_some.fetch_or(is_adopted, Ordering::Relaxed);
         Ok(is_adopted)
     }
 
-    /// The session is over, wherever it is.
-    fn forget(&self, id: &str) {
-        let Some(id) = SessionId::parse(id) else { return };
-        self.kept().iter().for_each(|kept| kept.node.end(id));
-        drop(self.take_left(id));
+    fn kept_as(&self, moved: &Moved) -> Option<&Kept> {
+        self.kept().iter().find(|kept| kept.name == moved.of)
+    }
+
+    /// Whether no session is a node's own, so that none is known to it.
+    fn are_all_ours(&self) -> bool {
+        self.kept().iter().any(|kept| kept.name != STATELESS)
     }
 
     fn has(&self, id: SessionId) -> bool {
         self.kept().iter().any(|kept| kept.node.has_session(id))
     }
 
-    /// Whether there are sessions here that could be asked for, or were.
-    fn has_any(&self) -> bool {
-        self.kept().iter().any(|kept| kept.are_some.load(Ordering::Relaxed)) || !lock(&self.0.left).is_empty()
+    fn is_left(&self, id: SessionId) -> bool {
+        lock(&self.0.left).contains_key(&id)
     }
 
     fn kept(&self) -> &[Kept] {
@@ -316,11 +348,12 @@ impl Exchange {
         matches!(&*self.0.successor.borrow(), Other::There(successor) if Arc::ptr_eq(successor, link))
     }
 
-    fn keep_left(&self, moved: Moved, idle: Duration) {
-        let Some(id) = moved.record.id().filter(|id| !self.has(*id)) else { return };
+    fn keep_left(&self, moved: Moved, idle: Duration, is_successors: bool) {
+        let is_over = |id: &SessionId| lock(&self.0.ended).contains(id);
         let mut left = lock(&self.0.left);
+        let Some(id) = moved.record.id().filter(|id| !self.has(*id) && !is_over(id)) else { return };
         if left.len() < LEFT_MAX {
-            left.insert(id, Left { moved, until: clock::now() + idle });
+            left.insert(id, Left { moved, until: clock::now() + idle, is_successors });
         }
         drop(left);
         self.look_whether_open();
@@ -341,6 +374,9 @@ impl Exchange {
         // Under the lock, so that who looks last is right.
         let left = lock(&self.0.left);
         let is_alone = self.0.predecessor.borrow().is_none() && self.0.successor.borrow().is_none();
+        if is_alone {
+            lock(&self.0.ended).clear();
+        }
         self.0.is_open.store(!is_alone || !left.is_empty(), Ordering::Relaxed);
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::{Mutex as Turn, oneshot};
 use crate::upstream::sessions::Record;
 
 /// A session that goes over.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Deserialize, Serialize)]
 pub(super) struct Moved {
     /// Among which sessions it is kept.
     pub(super) of: String,
@@ -44,10 +44,8 @@ pub(super) enum Message {
 pub(super) struct Link {
     writer: Turn<BufWriter<OwnedWriteHalf>>,
     /// Who waits for the answer about which session; `None` when there are no answers any more.
-    asking: Mutex<Option<HashMap<String, Vec<Asking>>>>,
+    asking: Mutex<Option<HashMap<String, Vec<oneshot::Sender<()>>>>>,
 }
-
-type Asking = oneshot::Sender<Option<Moved>>;
 
 /// What it says.
 pub(super) struct Incoming(BufReader<OwnedReadHalf>);
@@ -68,13 +66,17 @@ impl Link {
         self.send([Message::Offer(are_some)]).await
     }
 
-    /// Asks for a session.
-    pub(super) async fn ask(&self, id: SessionId) -> Option<Moved> {
-        let (sender, answer) = oneshot::channel();
+    /// Asks for a session, and waits until that was answered, or cannot be any more.
+    pub(super) async fn ask(&self, id: SessionId) {
+        let (sender, answered) = oneshot::channel();
         let id = id.to_string();
-        self.asking().as_mut()?.entry(id.clone()).or_default().push(sender);
-        self.send([Message::Ask(id)]).await.ok()?;
-        answer.await.ok()?
+        match self.asking().as_mut() {
+            Some(asking) => asking.entry(id.clone()).or_default().push(sender),
+            None => return,
+        }
+        // One that reads no more may have said much that is not read here yet.
+        let _ = self.send([Message::Ask(id)]).await;
+        let _ = answered.await;
     }
 
     /// Answers who has asked. One that is gone needs no answer.
@@ -82,11 +84,9 @@ impl Link {
         let _ = self.send([Message::Given { id, moved }]).await;
     }
 
-    /// Passes an answer on to all who have asked; gives it back if nobody waits for it any more.
-    pub(super) fn given(&self, id: &str, moved: Option<Moved>) -> Option<Moved> {
-        let waiting = self.asking().as_mut().and_then(|asking| asking.remove(id)).unwrap_or_default();
-        let taken = waiting.into_iter().filter_map(|sender| sender.send(moved.clone()).ok()).count();
-        moved.filter(|_| taken == 0)
+    /// Wakes all who have asked for this session.
+    pub(super) fn given(&self, id: &str) {
+        drop(self.asking().as_mut().and_then(|asking| asking.remove(id)));
     }
 
     /// The other is gone: nobody waits for it any more.
@@ -95,8 +95,8 @@ impl Link {
     }
 
     /// Says that a session is over. One that is gone need not know.
-    pub(super) async fn ended(&self, id: &str) {
-        let _ = self.send([Message::Ended(id.to_owned())]).await;
+    pub(super) async fn ended(&self, id: SessionId) {
+        let _ = self.send([Message::Ended(id.to_string())]).await;
     }
 
     /// Says which sessions go on at the other end, and for how long, and that this was all.
@@ -115,7 +115,7 @@ impl Link {
         writer.flush().await
     }
 
-    fn asking(&self) -> MutexGuard<'_, Option<HashMap<String, Vec<Asking>>>> {
+    fn asking(&self) -> MutexGuard<'_, Option<HashMap<String, Vec<oneshot::Sender<()>>>>> {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,6 +11,7 @@
 mod exchange;
 mod heir;
 mod link;
+mod other;
 
 use std::fmt;
 use std::io;
@@ -23,6 +24,7 @@ use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use rustix::process::{Pid, Signal, kill_process};
 
+pub(crate) use exchange::STATELESS;
 pub use exchange::{Exchange, Kept};
 pub use heir::Heir;
 

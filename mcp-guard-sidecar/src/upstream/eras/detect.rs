@@ -1,7 +1,7 @@
 //! Which era a node belongs to, by what it says itself.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,7 +20,14 @@ use super::object::Object;
 
 /// What a node has said. Clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct Detected(Arc<Mutex<Option<(bool, Instant)>>>);
+pub(super) struct Detected(Arc<Mutex<Known>>);
+
+#[derive(Clone, Copy, Default)]
+struct Known {
+    verdict: Option<(bool, Instant)>,
+    /// How often other nodes have come: what one of before says is not of them.
+    generation: u64,
+}
 
 /// How long it is believed: a node may be replaced by a newer one, or an older.
 const BELIEVED: Duration = Duration::from_secs(60);
@@ -28,7 +35,12 @@ const BELIEVED: Duration = Duration::from_secs(60);
 impl Detected {
     /// Another node may be asked.
     pub(super) fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut known = self.lock();
+        *known = Known { verdict: None, generation: known.generation + 1 };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the node speaks the stateless revision, which `request` is written in. Where it does not say, `request` may
@@ -59,15 +71,16 @@ impl Detected {
         request: &McpRequest,
     ) -> Result<Option<bool>, UpstreamError> {
         let now = clock::now();
-        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { verdict: known, generation } = *self.lock();
         if let Some((is_stateless, until)) = known
             && now < until
         {
             return Ok(Some(is_stateless));
         }
         let found = verdict(discover(upstream, request).await?).await?;
-        if let Some(is_stateless) = found {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((is_stateless, now + BELIEVED));
+        let mut known = self.lock();
+        if let Some(is_stateless) = found.filter(|_| known.generation == generation) {
+            known.verdict = Some((is_stateless, now + BELIEVED));
         }
         Ok(found)
     }

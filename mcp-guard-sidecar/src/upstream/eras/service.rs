@@ -20,7 +20,7 @@ use super::detect::{Detected, discover, turns_client_away};
 use super::params::Tools;
 use super::{NodeUpstream, to_legacy, to_modern};
 use crate::config::Era;
-use crate::hand_over::{Exchange, Kept};
+use crate::hand_over::{Exchange, Kept, STATELESS};
 use crate::upstream::sessions::{SessionNode, SessionOptions};
 
 /// A node, for clients of both eras.
@@ -75,7 +75,7 @@ impl<U: NodeUpstream> Eras<U> {
             Era::Stateless => Some(always()),
             Era::Legacy | Era::AsIs => None,
         };
-        let stateless = are_some.map(|are_some| Kept { name: "stateless", node: self.modern.clone(), are_some });
+        let stateless = are_some.map(|are_some| Kept { name: STATELESS, node: self.modern.clone(), are_some });
         own.chain(stateless).collect()
     }
 
@@ -214,15 +214,20 @@ impl<U: NodeUpstream> Eras<U> {
 
     /// The same in a session that may be in another process still.
     async fn fetched(&self, mut request: McpRequest) -> Reply<U> {
-        let Some(id) = request.call.session.clone() else { return self.here(request).await };
+        if request.call.kind == Kind::End {
+            if self.exchange.end_elsewhere(&request).await {
+                return Ok(EraBody::empty(StatusCode::NO_CONTENT));
+            }
+            let id = request.call.session.as_deref().and_then(SessionId::parse);
+            let answered = self.here(request).await;
+            if let (Some(id), Ok(StatusCode::NO_CONTENT)) = (id, answered.as_ref().map(Response::status)) {
+                self.exchange.ended(id);
+            }
+            return answered;
+        }
         self.exchange.fetch(&request).await?;
         request.now = clock::now();
-        let ends = request.call.kind == Kind::End;
-        let answered = self.here(request).await;
-        if ends {
-            self.exchange.ended(&id).await;
-        }
-        answered
+        self.here(request).await
     }
 
     /// Whether a message of a legacy client may concern a stateless node.

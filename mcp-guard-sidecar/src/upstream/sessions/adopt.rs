@@ -70,6 +70,11 @@ impl SessionNode {
         Ok(true)
     }
 
+    /// Whether `request` may be in the session that `record` is of, and so end it.
+    pub(crate) fn may_end(&self, record: &Record, request: &McpRequest) -> bool {
+        record.session(self.inner.options().profile).is_some_and(|session| self.may_be_in(request, &session))
+    }
+
     /// Ends a session, if it is here.
     pub(crate) fn end(&self, id: SessionId) {
         if let Some(session) = self.inner.registry.peek(id) {
