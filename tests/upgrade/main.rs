@@ -55,6 +55,18 @@ fn calls_until(guard: SocketAddr, first: i64, is_over: &AtomicBool, served: &Ato
     }
 }
 
+/// Puts another process in the place of `guard`, twenty times, each time waiting until some more calls were served.
+fn twenty_upgrades(guard: &mut Guard, yaml: &str, served: &AtomicUsize) {
+    let mut predecessors = Vec::new();
+    for _ in 0..20 {
+        let before = served.load(Ordering::Relaxed);
+        let successor = guard.upgraded(PROGRAM, yaml);
+        predecessors.push(std::mem::replace(guard, successor));
+        patiently("calls go on", || served.load(Ordering::Relaxed) > before + 10);
+    }
+    assert!(predecessors.iter_mut().all(|guard| guard.wait() == Some(0)));
+}
+
 #[test]
 fn twenty_upgrades_under_load_lose_no_call() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Upstream::start());
@@ -70,14 +82,7 @@ fn twenty_upgrades_under_load_lose_no_call() {
                 })
             })
             .collect();
-        let mut predecessors = Vec::new();
-        for _ in 0..20 {
-            let before = served.load(Ordering::Relaxed);
-            let successor = guard.upgraded(PROGRAM, &yaml);
-            predecessors.push(std::mem::replace(&mut guard, successor));
-            patiently("calls go on", || served.load(Ordering::Relaxed) > before + 10);
-        }
-        assert!(predecessors.iter_mut().all(|guard| guard.wait() == Some(0)));
+        twenty_upgrades(&mut guard, &yaml, &served);
         is_over.store(true, Ordering::Relaxed);
         clients.into_iter().for_each(|client| client.join().expect("no call is lost"));
         served.load(Ordering::Relaxed)

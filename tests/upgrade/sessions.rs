@@ -7,7 +7,7 @@ use mcp_guard_tests::peers::Peer;
 use mcp_guard_tests::{Guard, Reply, Session, Wire, call_tool, patiently, post, request, send, send_to};
 use serde_json::json;
 
-use crate::{PROGRAM, call, config};
+use crate::{PROGRAM, call, config, twenty_upgrades};
 
 const NODE: &str = env!("CARGO_BIN_EXE_conformance-node");
 const STDIO_NODE: &str = env!("CARGO_BIN_EXE_stdio-node");
@@ -50,14 +50,7 @@ fn twenty_upgrades_under_load_lose_no_session_of_the_guards_own() {
             }
         };
         let clients: Vec<_> = busy.iter().map(|id| scope.spawn(client(id))).collect();
-        let mut predecessors = Vec::new();
-        for _ in 0..20 {
-            let before = served.load(Ordering::Relaxed);
-            let successor = guard.upgraded(PROGRAM, &yaml);
-            predecessors.push(std::mem::replace(&mut guard, successor));
-            patiently("calls go on", || served.load(Ordering::Relaxed) > before + 10);
-        }
-        assert!(predecessors.iter_mut().all(|guard| guard.wait() == Some(0)));
+        twenty_upgrades(&mut guard, &yaml, &served);
         is_over.store(true, Ordering::Relaxed);
         clients.into_iter().for_each(|client| client.join().expect("no call is lost"));
     });
@@ -154,14 +147,20 @@ fn a_session_that_was_used_after_one_upgrade_is_there_after_the_next() {
     assert_eq!(ask(&third, &id, 2).status, 200);
 }
 
-#[test]
-fn a_session_that_finds_no_place_is_told_so_and_goes_on_when_there_is_one() {
+/// A guard with a place for one session, and the id of one that the guard before has left to it.
+fn left_to_one_with_a_single_place() -> (Guard, String) {
     let folder = tempfile::tempdir().unwrap();
     let yaml = children(folder.path(), 1);
     let mut guard = Guard::with_config(PROGRAM, &yaml);
     let id = Session::open(&guard).id().to_owned();
     let successor = guard.upgraded(PROGRAM, &yaml);
     assert_eq!(guard.wait(), Some(0));
+    (successor, id)
+}
+
+#[test]
+fn a_session_that_finds_no_place_is_told_so_and_goes_on_when_there_is_one() {
+    let (successor, id) = left_to_one_with_a_single_place();
     let other = Session::open(&successor);
     assert_eq!(ask(&successor, &id, 1).reason().as_deref(), Some("too_many_sessions"));
     other.end();
@@ -191,12 +190,7 @@ fn a_stranger_ends_no_session_of_another_process() {
 
 #[test]
 fn a_session_that_is_left_ends_without_a_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let yaml = children(folder.path(), 1);
-    let mut guard = Guard::with_config(PROGRAM, &yaml);
-    let id = Session::open(&guard).id().to_owned();
-    let successor = guard.upgraded(PROGRAM, &yaml);
-    assert_eq!(guard.wait(), Some(0));
+    let (successor, id) = left_to_one_with_a_single_place();
     let other = Session::open(&successor);
     let ended = send_to(successor.listen, "DELETE", "/mcp", &[("mcp-session-id", &id)], "");
     assert_eq!(ended.status, 204);
