@@ -22,23 +22,40 @@ use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{Config, Upstream};
 
 pub use source::Source;
 pub use watcher::Watcher;
 
 /// Prepares to take a config over, in a part of the guard, or says why it cannot.
-pub type Takeover = Box<dyn Fn(&Config) -> Result<Commit, String> + Send + Sync>;
+pub type Takeover = Box<dyn Fn(Change<'_>) -> Result<Commit, String> + Send + Sync>;
 
 /// Takes a config over. It cannot fail any more.
-pub type Commit = Box<dyn FnOnce(&Config)>;
+pub type Commit = Box<dyn FnOnce(Change<'_>)>;
+
+/// One config that counts after another.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing else to a change")]
+pub struct Change<'a> {
+    /// The one that counted.
+    pub before: &'a Config,
+    /// The one that is to count.
+    pub next: &'a Config,
+}
+
+impl<'a> Change<'a> {
+    /// The upstream of the next, if it is another.
+    pub fn upstream(self) -> Option<&'a Upstream> {
+        (self.before.upstreams() != self.next.upstreams()).then(|| self.next.upstreams().first()).flatten()
+    }
+}
 
 /// A takeover that needs no preparation.
-pub fn take_over(commit: impl Fn(&Config) + Send + Sync + 'static) -> Takeover {
+pub fn take_over(commit: impl Fn(Change<'_>) + Send + Sync + 'static) -> Takeover {
     let commit = Arc::new(commit);
     Box::new(move |_| {
         let commit = Arc::clone(&commit);
-        Ok(Box::new(move |config| commit(config)))
+        Ok(Box::new(move |change| commit(change)))
     })
 }
 
@@ -101,7 +118,10 @@ impl Reload {
             Err(problems) => Outcome::Rejected(problems),
             Ok(None) => Outcome::Unchanged,
             Ok(Some(Next { config, changes, commits })) => {
-                commits.into_iter().for_each(|commit| commit(&config));
+                {
+                    let change = Change { before: &state.config, next: &config };
+                    commits.into_iter().for_each(|commit| commit(change));
+                }
                 state =
                     State { config: Arc::new(config), generation: state.generation + 1, since: now(), rejected: None };
                 Outcome::Applied(changes)
@@ -125,7 +145,7 @@ impl Reload {
             return Ok(None);
         }
         before.allows(&config, &source.name()).map_err(|error| error.to_string())?;
-        let commits = self.0.takeovers.iter().map(|prepare| prepare(&config));
+        let commits = self.0.takeovers.iter().map(|prepare| prepare(Change { before, next: &config }));
         let commits = commits.collect::<Result<_, _>>().map_err(|why| format!("{}: {why}", source.name()))?;
         Ok(Some(Next { config, changes: changes.iter().map(ToString::to_string).collect(), commits }))
     }

@@ -119,11 +119,10 @@ impl<K: Kind> Fleet<K> {
     /// Takes over what another config has otherwise.
     pub(super) fn takeover(self: &Arc<Self>) -> Takeover {
         let fleet = Arc::clone(self);
-        Box::new(move |config| {
-            let upstream = config.upstreams().first().filter(|upstream| fleet.lock().upstream != **upstream);
-            let Some(upstream) = upstream.cloned() else { return Ok(Box::new(|_| {})) };
-            let listed = fleet.prepare(config, &upstream).map_err(|error| error.to_string())?;
-            let fleet = Arc::clone(&fleet);
+        Box::new(move |change| {
+            let Some(upstream) = change.upstream() else { return Ok(Box::new(|_| {})) };
+            let listed = fleet.prepare(change.next, upstream).map_err(|error| error.to_string())?;
+            let (fleet, upstream) = (Arc::clone(&fleet), upstream.clone());
             Ok(Box::new(move |_| fleet.commit(&upstream, listed)))
         })
     }

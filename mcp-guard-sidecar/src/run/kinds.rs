@@ -10,7 +10,7 @@ use super::fleet::{Kind, Registers, new_health};
 use crate::config::{Config, NodeUrl, Target, Upstream, is_secure};
 use crate::health::Health;
 use crate::probe::{Probe, Probing};
-use crate::reload::{Takeover, take_over};
+use crate::reload::{Change, Takeover, take_over};
 use crate::tls::ClientTls;
 use crate::upstream::balance::{self, AnyOf, Nodes};
 use crate::upstream::dial::{Dialer, authority};
@@ -167,7 +167,7 @@ pub(super) struct Program {
     children: Children,
     pub(super) node: SessionNode,
     registers: Registers,
-    running: Mutex<(Upstream, Arc<Health>)>,
+    health: Mutex<Arc<Health>>,
 }
 
 impl Program {
@@ -178,8 +178,7 @@ impl Program {
         let children = Children::new(from_config::stdio(config, command, process), sessions.sessions_max);
         let node = children.node(sessions);
         let health = Arc::new(new_health(command.program(), upstream, false));
-        let running = Mutex::new((upstream.clone(), Arc::clone(&health)));
-        let program = Self { children, node, registers, running };
+        let program = Self { children, node, registers, health: Mutex::new(Arc::clone(&health)) };
         program.tell(upstream, health);
         Some(Arc::new(program))
     }
@@ -187,30 +186,25 @@ impl Program {
     /// Takes over what another config has otherwise: children to come are its.
     pub(super) fn takeover(self: &Arc<Self>) -> Takeover {
         let program = Arc::clone(self);
-        take_over(move |config| program.succeed(config))
+        take_over(move |change| program.succeed(change))
     }
 
-    fn succeed(&self, config: &Config) {
-        let Some(upstream) = config.upstreams().first() else { return };
+    fn succeed(&self, change: Change<'_>) {
+        let Some(upstream) = change.upstream() else { return };
         let Target::Stdio { command, process } = &upstream.target else { return };
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, health) = &mut *running;
-        if before == upstream {
-            return;
-        }
-        self.children.set(from_config::stdio(config, command, process));
-        self.node.renew(from_config::children(config, upstream, process));
-        if before.target != upstream.target {
+        self.children.set(from_config::stdio(change.next, command, process));
+        self.node.renew(from_config::children(change.next, upstream, process));
+        if change.before.upstreams().first().is_none_or(|before| before.target != upstream.target) {
             self.node.doubt();
             self.registers.layer.load().forget_tools();
         }
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         if health.node() != command.program() {
             health.retire();
             *health = Arc::new(new_health(command.program(), upstream, health.is_well()));
         }
         health.enlist(upstream.health.unhealthy_after(), upstream.health.healthy_after());
-        self.tell(upstream, Arc::clone(health));
-        *before = upstream.clone();
+        self.tell(upstream, Arc::clone(&health));
     }
 
     fn tell(&self, upstream: &Upstream, health: Arc<Health>) {

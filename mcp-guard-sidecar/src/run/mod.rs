@@ -30,7 +30,7 @@ use crate::memory::{Memory, Watchdog};
 use crate::metrics_page::{self, AlreadyRecorded};
 use crate::open_files;
 use crate::probe::Prober;
-use crate::reload::{Reload, Source, Takeover, Watcher, take_over};
+use crate::reload::{Change, Reload, Source, Takeover, Watcher, take_over};
 use crate::stack;
 use crate::telemetry::{self, Level, TelemetryError};
 use crate::tls::{self, TlsError};
@@ -141,8 +141,8 @@ pub fn start(
         takeovers: vec![],
     };
     guard.takeovers.push(take_over_bounds(drain.clone(), connections, Arc::clone(&memory), telemetry.level()));
-    guard.takeovers.push(take_over(move |config| {
-        layer.store(Arc::new(stack::succeeding(&layer.load(), config, &nodes::label(config))));
+    guard.takeovers.push(take_over(move |Change { next, .. }| {
+        layer.store(Arc::new(stack::succeeding(&layer.load(), next, &nodes::label(next))));
     }));
     guard.server.add_service(background_service("memory", Watchdog::new(Arc::clone(&memory))));
     let finish = guard.serve_upstream(upstream, registers.clone())?;
@@ -170,12 +170,12 @@ pub fn start(
 
 /// What is bounded anew by another config.
 fn take_over_bounds(drain: Drain, connections: Connections, memory: Arc<Memory>, level: Level) -> Takeover {
-    take_over(move |config| {
-        let limits = &config.guard().limits;
-        drain.set_lame_duck(config.shutdown().lame_duck.0);
+    take_over(move |Change { next, .. }| {
+        let limits = &next.guard().limits;
+        drain.set_lame_duck(next.shutdown().lame_duck.0);
         connections.set_caps(limits.connections_max(), limits.connections_per_client_max());
         memory.set_limit(limits.memory_bytes_max());
-        level.set(config.telemetry().logs.level);
+        level.set(next.telemetry().logs.level);
     })
 }
 

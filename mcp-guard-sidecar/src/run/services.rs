@@ -1,6 +1,6 @@
 //! The services of one guard, and what a reload changes in them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use mcp_guard::middleware;
@@ -20,7 +20,7 @@ use crate::connection::GuardApp;
 use crate::hand_over::{Exchange, Kept};
 use crate::host::{self, Finish};
 use crate::memory::Memory;
-use crate::reload::{Takeover, take_over};
+use crate::reload::{Change, Takeover, take_over};
 use crate::resume::{Resumption, Streams, Sweeper};
 use crate::setup::Setup;
 use crate::stack;
@@ -80,9 +80,9 @@ impl Guard<'_> {
         let fleet = Fleet::start(nodes, self.config, upstream, registers)?;
         let node = fleet.kind.node.clone();
         let (fleets, renewed) = (fleet.takeover(), node.clone());
-        self.takeovers.push(take_over(move |config| {
-            if let Some(upstream) = config.upstreams().first() {
-                renewed.renew(from_config::sessions(config, upstream));
+        self.takeovers.push(take_over(move |change| {
+            if let Some(upstream) = change.upstream() {
+                renewed.renew(from_config::sessions(change.next, upstream));
             }
         }));
         Ok((node, fleets))
@@ -108,12 +108,11 @@ impl Guard<'_> {
         self.exchange.set_kept(kept);
         let eras = Arc::new(eras);
         self.server.add_service(background_service("eras", eras.sweeper()));
-        let (last, changed) = (Mutex::new(upstream.clone()), Arc::clone(&eras));
-        self.takeovers.push(take_over(move |config| {
-            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(upstream) = config.upstreams().first().filter(|upstream| **upstream != *last) {
-                changed.other_nodes(places(config, upstream), &from_config::own_sessions(config, upstream));
-                *last = upstream.clone();
+        let changed = Arc::clone(&eras);
+        self.takeovers.push(take_over(move |change| {
+            if let Some(upstream) = change.upstream() {
+                let sessions = from_config::own_sessions(change.next, upstream);
+                changed.other_nodes(places(change.next, upstream), &sessions);
             }
         }));
         self.serve(|| {
@@ -153,9 +152,9 @@ impl Guard<'_> {
                 let app = GuardApp::new(Arc::clone(&setup), connections, memory).tls(tls.clone());
                 self.server.add_service(host::listening(app.proxied(listener.proxy_protocol), address, core));
                 let (front, layer) = (front.clone(), Arc::clone(&self.layer));
-                self.takeovers.push(take_over(move |config| {
+                self.takeovers.push(take_over(move |Change { next, .. }| {
                     // A valid config's path is one.
-                    if let Ok(next) = front.setup(config, &layer.load(), upstream()) {
+                    if let Ok(next) = front.setup(next, &layer.load(), upstream()) {
                         setup.store(Arc::new(next));
                     }
                 }));
