@@ -3,13 +3,12 @@
 //! Both serve for a while, and a client's next message may come to either. So each asks the other for a session that it does not
 //! know and goes on with it, by a connection of its own to the node; and what nobody has asked for the old one tells when it ends.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcp_guard::middleware::{McpRequest, UpstreamError, clock};
 use mcp_guard::refusal::{Reason, Refusal};
@@ -17,9 +16,10 @@ use mcp_guard::session::SessionId;
 use rustix::process::geteuid;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::heir::sessions_path;
+use super::leftovers::{Left, Leftovers};
 use super::link::{Incoming, Link, Message, Moved};
 use super::other::Other;
 use crate::upstream::sessions::SessionNode;
@@ -35,17 +35,7 @@ struct Shared {
     kept: OnceLock<Vec<Kept>>,
     predecessor: watch::Sender<Other>,
     successor: watch::Sender<Other>,
-    left: Mutex<HashMap<SessionId, Left>>,
-    /// What was ended while another process might know it still.
-    ended: Mutex<HashSet<SessionId>>,
-}
-
-/// A session of another process, until its client comes.
-struct Left {
-    moved: Moved,
-    until: Instant,
-    /// Whether the successor has it too.
-    is_successors: bool,
+    left: Mutex<Leftovers<Moved>>,
 }
 
 /// What those of legacy clients with stateless nodes are kept as.
@@ -67,8 +57,8 @@ const FETCHED_WITHIN: Duration = Duration::from_secs(1);
 /// How long the other process may take for what is left.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// No more is kept of what a predecessor left, and of what was ended.
-const LEFT_MAX: usize = 100_000;
+/// How often is looked for those whose time is over.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// When a session may be here that another process did not tell of in time.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -108,9 +98,10 @@ impl Exchange {
             // What is not told in time is not ended.
             let _ = timeout(FETCHED_WITHIN, self.ask(id, None)).await;
         }
-        let may_be_in =
-            |left: &Left| self.kept_as(&left.moved).is_some_and(|kept| kept.node.may_end(&left.moved.record, request));
-        let is_known = lock(&self.0.left).get(&id).is_some_and(may_be_in);
+        let may_be_in = |left: &Left<Moved>| {
+            self.kept_as(&left.what).is_some_and(|kept| kept.node.may_end(&left.what.record, request))
+        };
+        let is_known = lock(&self.0.left).get(id).is_some_and(may_be_in);
         if is_known {
             self.ended(id);
         }
@@ -131,19 +122,13 @@ impl Exchange {
     /// The same, where `teller` says so, or this process.
     fn ended_by(&self, id: SessionId, teller: Option<&Arc<Link>>) {
         self.kept().iter().for_each(|kept| kept.node.end(id));
-        drop(self.take_left(id));
+        lock(&self.0.left).end(id, !self.is_alone());
+        self.look_whether_open();
         for other in [&self.0.predecessor, &self.0.successor] {
             let link = match &*other.borrow() {
                 Other::There(link) => Arc::clone(link),
                 Other::None | Other::Expected => continue,
             };
-            {
-                // An answer that was on its way does not bring it back.
-                let mut ended = lock(&self.0.ended);
-                if ended.len() < LEFT_MAX {
-                    ended.insert(id);
-                }
-            }
             if teller.is_none_or(|teller| !Arc::ptr_eq(&link, teller)) {
                 // Nobody waits for that, and nobody who leaves stops it.
                 tokio::spawn(async move { timeout(FETCHED_WITHIN, link.ended(id)).await });
@@ -153,11 +138,10 @@ impl Exchange {
 
     /// Asks the other processes but `asker` for a session, which is left here if one knows it.
     async fn ask(&self, id: SessionId, asker: Option<&Arc<Link>>) {
-        let may_have_been_opened = self.kept().iter().any(|kept| kept.are_some.load(Ordering::Relaxed));
-        for other in [&self.0.predecessor, &self.0.successor] {
-            // A successor that has not begun yet has nothing, most likely, where nobody had.
-            let is_early = std::ptr::eq(other, &raw const self.0.successor) && !may_have_been_opened;
-            if is_early && matches!(&*other.borrow(), Other::Expected) {
+        // A successor that has not begun yet has nothing, most likely, where nobody had.
+        let waits_for_successor = self.kept().iter().any(|kept| kept.are_some.load(Ordering::Relaxed));
+        for (other, waits) in [(&self.0.predecessor, true), (&self.0.successor, waits_for_successor)] {
+            if !waits && matches!(&*other.borrow(), Other::Expected) {
                 continue;
             }
             let link = Other::link(other).await.filter(|link| asker.is_none_or(|asker| !Arc::ptr_eq(link, asker)));
@@ -209,9 +193,9 @@ impl Exchange {
         // The sender lives as long as `self`, so waiting cannot fail otherwise than by its limit.
         let _ = timeout(patience, predecessor.wait_for(Other::is_none)).await;
         let now = clock::now();
-        let left = std::mem::take(&mut *lock(&self.0.left)).into_values();
+        let left = lock(&self.0.left).drain();
         let mut rest: Vec<(Duration, Moved)> =
-            left.map(|left| (left.until.saturating_duration_since(now), left.moved)).collect();
+            left.map(|left| (left.until.saturating_duration_since(now), left.what)).collect();
         for kept in self.kept() {
             let moved = |record| (kept.node.session_idle(), Moved { of: kept.name.into(), record });
             rest.extend(kept.node.give_rest().into_iter().map(moved));
@@ -245,12 +229,9 @@ impl Exchange {
 
     /// Forgets what the predecessor left when its time is over.
     pub(super) async fn forget_left(&self) {
-        loop {
-            let next = lock(&self.0.left).values().map(|left| left.until).min();
-            let Some(next) = next else { return };
-            tokio::time::sleep_until(next.into()).await;
-            let now = clock::now();
-            lock(&self.0.left).retain(|_, left| left.until > now);
+        while !lock(&self.0.left).is_empty() {
+            sleep(SWEEP).await;
+            lock(&self.0.left).expire(clock::now());
             self.look_whether_open();
         }
     }
@@ -290,22 +271,24 @@ impl Exchange {
         let id = SessionId::parse(id)?;
         let to_successor = self.is_successor(asker);
         let here = |kept: &Kept| Some(Moved { of: kept.name.into(), record: kept.node.give(id, to_successor)? });
-        let given = self.kept().iter().find_map(here).or_else(|| self.take_left(id));
+        // A predecessor ends, and need not leave what it was given by its successor.
+        let left = || if to_successor { self.take_left(id) } else { self.see_left(id) };
+        let given = self.kept().iter().find_map(here).or_else(left);
         if given.is_some() {
             return given;
         }
         self.ask(id, Some(asker)).await;
-        self.take_left(id)
+        left()
     }
 
     /// Goes on with a session that was left; false if there is none that `request` may be in.
     fn adopt_left(&self, id: SessionId, request: &McpRequest) -> Result<bool, UpstreamError> {
         let mut left = lock(&self.0.left);
-        let Some(found) = left.get(&id) else { return Ok(self.has(id)) };
+        let Some(found) = left.get(id) else { return Ok(self.has(id)) };
         // Under the lock, so that whoever comes second finds it in one place or the other.
-        let is_adopted = self.adopt(&found.moved, request, found.is_successors)?;
+        let is_adopted = self.adopt(&found.what, request, found.is_successors)?;
         if is_adopted {
-            left.remove(&id);
+            left.take(id);
             drop(left);
             self.look_whether_open();
         }
@@ -333,7 +316,7 @@ impl Exchange {
     }
 
     fn is_left(&self, id: SessionId) -> bool {
-        lock(&self.0.left).contains_key(&id)
+        lock(&self.0.left).get(id).is_some()
     }
 
     fn kept(&self) -> &[Kept] {
@@ -349,20 +332,21 @@ impl Exchange {
     }
 
     fn keep_left(&self, moved: Moved, idle: Duration, is_successors: bool) {
-        let is_over = |id: &SessionId| lock(&self.0.ended).contains(id);
         let mut left = lock(&self.0.left);
-        let Some(id) = moved.record.id().filter(|id| !self.has(*id) && !is_over(id)) else { return };
-        if left.len() < LEFT_MAX {
-            left.insert(id, Left { moved, until: clock::now() + idle, is_successors });
-        }
+        let Some(id) = moved.record.id().filter(|id| !self.has(*id)) else { return };
+        left.keep(id, Left { what: moved, until: clock::now() + idle, is_successors });
         drop(left);
         self.look_whether_open();
     }
 
+    fn see_left(&self, id: SessionId) -> Option<Moved> {
+        lock(&self.0.left).get(id).map(|left| left.what.clone())
+    }
+
     fn take_left(&self, id: SessionId) -> Option<Moved> {
-        let left = lock(&self.0.left).remove(&id);
+        let left = lock(&self.0.left).take(id);
         self.look_whether_open();
-        left.map(|left| left.moved)
+        left
     }
 
     fn set(&self, place: &watch::Sender<Other>, other: Other) {
@@ -370,12 +354,17 @@ impl Exchange {
         self.look_whether_open();
     }
 
+    /// Whether no other process is there, nor expected.
+    fn is_alone(&self) -> bool {
+        self.0.predecessor.borrow().is_none() && self.0.successor.borrow().is_none()
+    }
+
     fn look_whether_open(&self) {
         // Under the lock, so that who looks last is right.
-        let left = lock(&self.0.left);
-        let is_alone = self.0.predecessor.borrow().is_none() && self.0.successor.borrow().is_none();
+        let mut left = lock(&self.0.left);
+        let is_alone = self.is_alone();
         if is_alone {
-            lock(&self.0.ended).clear();
+            left.nothing_comes();
         }
         self.0.is_open.store(!is_alone || !left.is_empty(), Ordering::Relaxed);
     }

@@ -23,7 +23,7 @@ use tokio::sync::{Mutex as Turn, oneshot};
 use crate::upstream::sessions::Record;
 
 /// A session that goes over.
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub(super) struct Moved {
     /// Among which sessions it is kept.
     pub(super) of: String,

@@ -10,6 +10,7 @@
 
 mod exchange;
 mod heir;
+mod leftovers;
 mod link;
 mod other;
 
