@@ -235,3 +235,28 @@ fn calls_are_refused_while_memory_is_short() {
     let ready = guard.get("/readyz").unwrap();
     assert_eq!((ready.status, &ready.json()["checks"]["memory"]), (503, &json!("at its limit: everything is refused")));
 }
+
+#[test]
+fn health_says_why_under_its_own_names_and_erlmcps() {
+    let (guard, _upstream) = configured(json!({"shutdown": {"lame_duck": "1m"}}));
+    let check = |path: &str| {
+        let reply = guard.get(path).expect("an answer").json();
+        (reply["status"].clone(), reply["checks"].clone())
+    };
+    for (paths, checks) in [
+        (&["/livez", "/health/live", "/live"][..], json!({"process": "running"})),
+        (
+            &["/readyz", "/health", "/health/ready", "/ready"],
+            json!({"drain": "accepting", "upstream": "reachable", "memory": "enough"}),
+        ),
+        (&["/startupz", "/health/startup"], json!({"upstream": "reachable"})),
+    ] {
+        for path in paths {
+            assert_eq!(check(path), (json!("ok"), checks.clone()), "{path}");
+        }
+    }
+    assert_eq!(guard.order("/mcp/shutdown").status, 202);
+    patiently("it drains", || {
+        guard.get("/health/ready").is_some_and(|ready| ready.json()["checks"]["drain"] == "draining")
+    });
+}

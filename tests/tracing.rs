@@ -46,8 +46,8 @@ fn a_call_is_a_server_span_of_the_callers_trace_with_a_client_span_in_it() {
     assert_eq!(sent, format!("00-{TRACE}-{}-01", field(client, "ID ")));
 }
 
-/// What came to a collector of one ended guard, that was sent `calls`.
-fn told(traces: impl Fn([SocketAddr; 2]) -> Value, calls: &[Value]) -> Option<String> {
+/// What came to a collector of one ended guard, that was sent `calls` with these headers.
+fn told(traces: impl Fn([SocketAddr; 2]) -> Value, headers: &[(&str, &str)], calls: &[Value]) -> Option<String> {
     let peers = Peers::find(&["collector"])?;
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("spans");
@@ -57,7 +57,7 @@ fn told(traces: impl Fn([SocketAddr; 2]) -> Value, calls: &[Value]) -> Option<St
     let config = json!({"version": 1, "upstreams": [{"url": upstream.url()}], "telemetry": telemetry});
     let mut guard = Guard::with_config(PROGRAM, &config.to_string());
     for call in calls {
-        send(guard.listen, &[], call.to_string());
+        send(guard.listen, headers, call.to_string());
     }
     guard.signal("TERM");
     assert_eq!(guard.wait(), Some(0));
@@ -67,10 +67,23 @@ fn told(traces: impl Fn([SocketAddr; 2]) -> Value, calls: &[Value]) -> Option<St
 }
 
 #[test]
+fn the_context_of_the_http_request_is_a_link_where_the_message_names_its_parent() {
+    const SENDER: &str = "2222222222222222";
+    let traces = |[grpc, _]: [SocketAddr; 2]| json!({"otlp": format!("http://{grpc}"), "sample": 1.0});
+    let mut call = call_tool(7, "echo", json!({}));
+    call["params"]["_meta"] = json!({"traceparent": format!("00-{TRACE}-{SENDER}-01")});
+    let of_http = format!("00-{TRACE}-{CALLER}-01");
+    let Some(text) = told(traces, &[("traceparent", &of_http)], &[call]) else { return };
+    let (facts, links) = span(&text, "SPAN_KIND_SERVER", "tools/call echo").split_once("Links:").expect("a link");
+    assert_eq!(field(facts, "Parent ID"), SENDER);
+    assert_eq!((field(links, "-> Trace ID"), field(links, "-> ID")), (TRACE, CALLER));
+}
+
+#[test]
 fn spans_go_over_http_too() {
     let traces =
         |[_, http]: [SocketAddr; 2]| json!({"otlp": format!("http://{http}"), "protocol": "http", "sample": 1.0});
-    let Some(text) = told(traces, &[call_tool(1, "echo", json!({}))]) else { return };
+    let Some(text) = told(traces, &[], &[call_tool(1, "echo", json!({}))]) else { return };
     assert_eq!(field(span(&text, "SPAN_KIND_CLIENT", "tools/call echo"), "Name"), "tools/call echo");
 }
 
@@ -79,7 +92,7 @@ fn what_went_wrong_is_told_whatever_the_share() {
     let traces = |[grpc, _]: [SocketAddr; 2]| json!({"otlp": format!("http://{grpc}"), "sample": 0.0, "errors": true});
     let wrong = call_tool(2, "add", json!({"a": "no number", "b": 1}));
     let calls = [call_tool(1, "echo", json!({})), wrong, call_tool(3, "broken", json!({}))];
-    let Some(text) = told(traces, &calls) else { return };
+    let Some(text) = told(traces, &[], &calls) else { return };
     assert!(span(&text, "SPAN_KIND_SERVER", "tools/call add").contains("mcp_guard.refusal: Str(invalid_arguments)"));
     assert!(span(&text, "SPAN_KIND_SERVER", "tools/call broken").contains("STATUS_CODE_ERROR"));
     assert!(!text.contains("tools/call echo"), "{text}");
