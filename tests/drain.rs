@@ -52,3 +52,21 @@ fn a_thousand_streams_and_two_hundred_calls_in_flight_end_in_time_and_no_call_is
     println!("{STREAMS} streams and {CALLS} calls ended within {took:?}");
     assert!(took < Duration::from_secs(20));
 }
+
+#[test]
+fn a_guard_that_cuts_calls_off_says_so_by_its_exit_code() {
+    for (drain, signals) in [("50ms", 1), ("1h", 2)] {
+        let node = Upstream::start();
+        let shutdown = json!({"drain": drain, "grace": "1s"});
+        let config = json!({"upstreams": [{"url": node.url()}], "shutdown": shutdown});
+        let mut guard = Guard::with_config(PROGRAM, &config.to_string());
+        let mut held = Wire::connect(guard.listen);
+        held.write(post(guard.listen, &[], call_tool(1, "hold", json!({})).to_string()));
+        patiently("it has arrived", || node.calls() == 1);
+        for _ in 0..signals {
+            guard.signal("TERM");
+            patiently("it drains", || guard.get("/readyz").is_none_or(|reply| reply.status == 503));
+        }
+        assert_eq!(guard.wait(), Some(1), "drain {drain}");
+    }
+}

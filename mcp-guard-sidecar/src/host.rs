@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pingora::apps::ServerApp;
@@ -155,11 +155,23 @@ pub fn claim_port(address: SocketAddr) -> io::Result<SocketAddr> {
 /// # Errors
 ///
 /// If the predecessor cannot be asked.
-pub fn run(mut server: Server, ending: Ending, predecessor: Option<&Predecessor>) -> io::Result<()> {
+pub fn run(mut server: Server, ending: Ending, predecessor: Option<&Predecessor>) -> io::Result<End> {
     predecessor.map_or(Ok(()), Predecessor::ask)?;
     server.bootstrap();
+    let end = Arc::clone(&ending.end);
     server.run(RunArgs { shutdown_signal: Box::new(ending) });
-    Ok(())
+    // It runs until that is known.
+    Ok(end.get().copied().unwrap_or(End::InOrder))
+}
+
+/// How the process has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "there are the two")]
+pub enum End {
+    /// Whoever was accepted was answered.
+    InOrder,
+    /// Connections were open when the drain was over, or cut short.
+    CutOff,
 }
 
 /// What is done last.
@@ -172,6 +184,7 @@ pub struct Ending {
     sockets: Sockets,
     exchange: Exchange,
     finish: Arc<Finish>,
+    end: Arc<OnceLock<End>>,
     /// What is left to be done when the process ends by itself.
     last: Arc<dyn Fn() + Send + Sync>,
 }
@@ -186,7 +199,7 @@ impl Ending {
         finish: Finish,
         last: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        Self { drain, reload, sockets, exchange, finish: Arc::new(finish), last: Arc::new(last) }
+        Self { drain, reload, sockets, exchange, finish: Arc::new(finish), end: Arc::default(), last: Arc::new(last) }
     }
 
     /// Waits until the process has to end, and says how it does.
@@ -235,13 +248,14 @@ impl Ending {
                 signals.end().await;
                 signals.end().await;
             };
-            end(&drain, config.shutdown(), (&exchange, &finish), cut).await;
+            let end = end(&drain, config.shutdown(), (&exchange, &finish), cut).await;
             let _ = tokio::task::spawn_blocking(move || last()).await;
+            end
         });
         tokio::spawn(async move {
             // The host sleeps until then, however the work ends.
-            let code = i32::from(work.await.is_err());
-            std::process::exit(code);
+            let is_good = matches!(work.await, Ok(End::InOrder));
+            std::process::exit(i32::from(!is_good));
         });
     }
 }
@@ -255,13 +269,13 @@ enum Asked {
     ToHandOver,
 }
 
-/// Drains, unless `cut` comes before that is over, and does what is done last.
+/// Drains, unless `cut` comes before that is over, and does what is done last. Says how the drain has ended.
 async fn end(
     drain: &Drain,
     limits: &Shutdown,
     (exchange, finish): (&Exchange, &Finish),
     cut: impl Future<Output = ()>,
-) {
+) -> End {
     tracing::info!(lame_duck = %limits.lame_duck, limit = %limits.drain, "draining");
     let drained = async {
         drain.begin();
@@ -276,11 +290,13 @@ async fn end(
             Duration::ZERO
         }
     };
+    let end = if drain.connections() == 0 { End::InOrder } else { End::CutOff };
     exchange.leave(patience).await;
     let grace: Duration = limits.grace.0;
     if tokio::time::timeout(grace, finish()).await.is_err() {
         tracing::warn!(?grace, "children did not end in time");
     }
+    end
 }
 
 impl std::fmt::Debug for Ending {
@@ -297,7 +313,9 @@ impl ShutdownSignalWatch for Ending {
         match self.asked(&mut signals).await {
             Asked::ToEnd => {
                 let config = self.reload.config();
-                end(&self.drain, config.shutdown(), (&self.exchange, &self.finish), signals.end()).await;
+                let end = end(&self.drain, config.shutdown(), (&self.exchange, &self.finish), signals.end()).await;
+                // It ends once.
+                let _ = self.end.set(end);
                 ShutdownSignal::FastShutdown
             }
             Asked::ToHandOver => {

@@ -25,7 +25,7 @@ use crate::config::{Config, ListenAddress};
 use crate::drain::Drain;
 use crate::hand_over::{Exchange, Heir, Predecessor, Sockets};
 use crate::health::Healths;
-use crate::host::{self, Ending};
+use crate::host::{self, End, Ending};
 use crate::memory::{Memory, Watchdog};
 use crate::metrics_page::{self, AlreadyRecorded};
 use crate::open_files;
@@ -35,7 +35,7 @@ use crate::stack;
 use crate::telemetry::{self, Level, TelemetryError};
 use crate::tls::{self, TlsError};
 
-/// Why the guard could not start.
+/// Why the guard could not start, or not end in order.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -62,6 +62,9 @@ pub enum RunError {
     /// Logs or traces could not be set up.
     #[error("telemetry: {0}")]
     Telemetry(#[from] TelemetryError),
+    /// At its end, not all that it had accepted was answered.
+    #[error("calls were cut off: shutdown.drain was over, or a second signal came")]
+    CutOff,
     /// There can be no TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -102,7 +105,7 @@ pub(crate) fn exit_code(result: Result<(), RunError>) -> ExitCode {
 ///
 /// # Errors
 ///
-/// [`RunError`] if it cannot start.
+/// [`RunError`] if it cannot start, or does not end in order.
 pub fn start(
     config: Config,
     source: Option<Source>,
@@ -164,8 +167,11 @@ pub fn start(
     let sockets = Sockets::new(addresses.listeners.iter().map(host::sockets).sum::<usize>() + 1);
     server.add_service(sockets.clone());
     let flush = telemetry.flusher();
-    host::run(server, Ending::new(drain, reload, (sockets, exchange), finish, flush), predecessor)
-        .map_err(RunError::Predecessor)
+    let ending = Ending::new(drain, reload, (sockets, exchange), finish, flush);
+    match host::run(server, ending, predecessor).map_err(RunError::Predecessor)? {
+        End::InOrder => Ok(()),
+        End::CutOff => Err(RunError::CutOff),
+    }
 }
 
 /// What is bounded anew by another config.
