@@ -16,6 +16,7 @@ use crate::upstream::balance::{self, AnyOf, Nodes};
 use crate::upstream::dial::{Dialer, authority};
 use crate::upstream::from_config;
 use crate::upstream::http::{HttpSessions, HttpUpstream};
+use crate::upstream::network::Network;
 use crate::upstream::sessions::{Link, SessionNode, SessionOptions};
 use crate::upstream::socket::SocketAddress;
 use crate::upstream::sse::EventStream;
@@ -23,8 +24,8 @@ use crate::upstream::stdio::Children;
 use crate::upstream::web_socket::WebSocket;
 
 /// Nodes that speak Streamable HTTP.
-#[derive(Default)]
 pub(super) struct HttpNodes {
+    network: Option<Arc<dyn Network>>,
     all: balance::Http,
     cores: Mutex<Vec<balance::Http>>,
     /// Where sessions are the guard's own.
@@ -40,6 +41,11 @@ pub(super) struct HttpWay {
 }
 
 impl HttpNodes {
+    /// None yet.
+    pub(super) fn new(network: Option<Arc<dyn Network>>) -> Self {
+        Self { network, all: balance::Http::default(), cores: Mutex::default(), any: AnyOf::default() }
+    }
+
     /// The same nodes with pools for another core.
     pub(super) fn for_core(&self) -> balance::Http {
         let core = self.all.another_pool();
@@ -61,7 +67,7 @@ impl Kind for HttpNodes {
         before: Option<&HttpWay>,
     ) -> Result<HttpWay, RunError> {
         let NodeUrl::Http(uri) = url else { return Err(RunError::OtherKind) };
-        let dialer = dialer(upstream, uri)?;
+        let dialer = dialer(upstream, uri)?.over(self.network.clone());
         let upstream = HttpUpstream::new(from_config::http(upstream, uri, dialer.clone()))?;
         let link = before
             .map_or_else(|| HttpSessions::new(upstream.another_pool(), dialer.clone()), |before| before.link.clone());
@@ -90,6 +96,7 @@ impl Kind for HttpNodes {
 
 /// Nodes that have a connection for each session.
 pub(super) struct SessionNodes {
+    network: Option<Arc<dyn Network>>,
     any: AnyOf,
     /// All of them as one.
     pub(super) node: SessionNode,
@@ -105,9 +112,9 @@ pub(super) struct SessionWay {
 
 impl SessionNodes {
     /// None yet, with such sessions.
-    pub(super) fn new(sessions: SessionOptions) -> Self {
+    pub(super) fn new(sessions: SessionOptions, network: Option<Arc<dyn Network>>) -> Self {
         let any = AnyOf::default();
-        Self { node: SessionNode::new(any.clone(), sessions), any }
+        Self { node: SessionNode::new(any.clone(), sessions), any, network }
     }
 }
 
@@ -124,14 +131,17 @@ impl Kind for SessionNodes {
         _: Option<&SessionWay>,
     ) -> Result<SessionWay, RunError> {
         let (link, dialer): (Arc<dyn Link>, _) = match url {
-            NodeUrl::Tcp(authority) => (Arc::new(SocketAddress::Tcp(Dialer::new(authority, None))), None),
+            NodeUrl::Tcp(authority) => {
+                let dialer = Dialer::new(authority, None).over(self.network.clone());
+                (Arc::new(SocketAddress::Tcp(dialer)), None)
+            }
             NodeUrl::Unix(path) => (Arc::new(SocketAddress::Unix(path.clone())), None),
             NodeUrl::Http(uri) | NodeUrl::Sse(uri) => {
-                let dialer = dialer(upstream, uri)?;
+                let dialer = dialer(upstream, uri)?.over(self.network.clone());
                 (Arc::new(EventStream::new(uri.clone(), dialer.clone())), Some(dialer))
             }
             NodeUrl::WebSocket(uri) => {
-                let dialer = dialer(upstream, uri)?;
+                let dialer = dialer(upstream, uri)?.over(self.network.clone());
                 (Arc::new(WebSocket::new(uri.clone(), dialer.clone(), upstream.profile)), Some(dialer))
             }
         };

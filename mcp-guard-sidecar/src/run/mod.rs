@@ -1,10 +1,12 @@
 //! `mcp-guard run`: from a config to a guard that serves.
 
 mod fleet;
+mod hosting;
 mod kinds;
 mod nodes;
 mod services;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -12,7 +14,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use mcp_guard::middleware::InvalidEdge;
-use pingora::services::background::background_service;
 use thiserror::Error;
 
 use self::fleet::Registers;
@@ -25,7 +26,7 @@ use crate::config::{Config, ListenAddress};
 use crate::drain::Drain;
 use crate::hand_over::{Exchange, Heir, Predecessor, Sockets};
 use crate::health::Healths;
-use crate::host::{self, End, Ending};
+use crate::host::{self, End, Ending, Finish};
 use crate::memory::{Memory, Watchdog};
 use crate::metrics_page::{self, AlreadyRecorded};
 use crate::open_files;
@@ -34,6 +35,8 @@ use crate::reload::{Change, Reload, Source, Takeover, Watcher, take_over};
 use crate::stack;
 use crate::telemetry::{self, Level, TelemetryError};
 use crate::tls::{self, TlsError};
+
+pub use self::hosting::Host;
 
 /// Why the guard could not start, or not end in order.
 #[derive(Debug, Error)]
@@ -116,51 +119,21 @@ pub fn start(
     open_files::raise();
     let metrics = metrics_page::install()?;
     // Where a predecessor listens, nobody else can: it is its sockets that are used.
-    let addresses = if predecessor.is_some() { configured(&config) } else { claim(&config)? };
-    // A valid config has exactly one.
-    let Some(upstream) = config.upstreams().first() else { return Ok(()) };
-    let node = nodes::label(&config);
-    let drain = Drain::new(config.shutdown().lame_duck.0);
-    let limits = &config.guard().limits;
-    let layer = stack::concerns(&config, &node);
-    let memory = Arc::new(Memory::new(limits.memory_bytes_max(), layer.pressure()));
-    let connections = Connections::new(drain.clone(), limits.connections_max(), limits.connections_per_client_max());
-    let layer = Arc::new(ArcSwap::from_pointee(layer));
-    let registers = Registers {
-        healths: Healths::default(),
-        prober: Prober::new(Arc::clone(&layer)),
-        watcher: tls::Watcher::default(),
-        layer: Arc::clone(&layer),
+    let addresses = if predecessor.is_some() { Addresses::configured(&config) } else { claim(&config)? };
+    let mut server = host::server(predecessor);
+    let level = take_over_level(telemetry.level());
+    let Some(Guarded { drain, health, memory, reload, exchange, finish }) =
+        assemble(&config, source, &addresses, level, &mut server)?
+    else {
+        return Ok(());
     };
-    let mut guard = Guard {
-        config: &config,
-        addresses: &addresses,
-        server: host::server(predecessor),
-        layer: Arc::clone(&layer),
-        connections: connections.clone(),
-        memory: Arc::clone(&memory),
-        watcher: registers.watcher.clone(),
-        exchange: Exchange::default(),
-        takeovers: vec![],
-    };
-    guard.takeovers.push(take_over_bounds(drain.clone(), connections, Arc::clone(&memory), telemetry.level()));
-    guard.takeovers.push(take_over(move |Change { next, .. }| {
-        layer.store(Arc::new(stack::succeeding(&layer.load(), next, &nodes::label(next))));
-    }));
-    guard.server.add_service(background_service("memory", Watchdog::new(Arc::clone(&memory))));
-    let finish = guard.serve_upstream(upstream, registers.clone())?;
-    let Guard { mut server, takeovers, exchange, .. } = guard;
     if let Some(predecessor) = predecessor {
         let heir = Heir::new(exchange.clone(), predecessor).map_err(RunError::Predecessor)?;
-        server.add_service(background_service("sessions", heir));
+        server.background("sessions", heir);
     }
-    let Registers { healths, prober, watcher, .. } = registers;
-    server.add_service(background_service("health", prober));
-    server.add_service(background_service("certificates", watcher));
-    let reload = Reload::new(config.clone(), source, takeovers);
-    server.add_service(background_service("config", Watcher::new(reload.clone())));
-    let admin = Admin { drain: drain.clone(), health: healths, memory, metrics, reload: reload.clone() };
-    server.add_service(host::listening(AdminApp::new(admin.router()), &addresses.admin.into(), 0));
+    let admin = Admin { drain: drain.clone(), health, memory, metrics, reload: reload.clone() };
+    server.listening(AdminApp::new(admin.router()), &addresses.admin.into(), 0);
+    let node = nodes::label(&config);
     tracing::info!(listeners = ?addresses.listeners, admin = %addresses.admin, %node, "serving");
     announce(&addresses);
     // The admin endpoints have one.
@@ -174,21 +147,103 @@ pub fn start(
     }
 }
 
+/// A guard whose services its host has.
+pub struct Guarded {
+    /// Whether it drains.
+    pub drain: Drain,
+    /// Whether its nodes are well.
+    pub health: Healths,
+    /// Whether there is enough memory.
+    pub memory: Arc<Memory>,
+    /// The config, and how it becomes another.
+    pub reload: Reload,
+    /// What it tells the process that it takes the place of, and the one that takes its place.
+    pub exchange: Exchange,
+    /// What is done last.
+    pub finish: Finish,
+}
+
+impl fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded").field("drain", &self.drain).finish_non_exhaustive()
+    }
+}
+
+/// Puts a guard together from its config, gives its services to `host`, and says what they share; `None` if the config names no
+/// node, which a valid one does. Reloads read `source`, and are taken over by `takeover` too.
+///
+/// # Errors
+///
+/// [`RunError`] if there can be no such guard.
+pub fn assemble<S: Host>(
+    config: &Config,
+    source: Option<Source>,
+    addresses: &Addresses,
+    takeover: Takeover,
+    host: &mut S,
+) -> Result<Option<Guarded>, RunError> {
+    // A valid config has exactly one.
+    let Some(upstream) = config.upstreams().first() else { return Ok(None) };
+    let drain = Drain::new(config.shutdown().lame_duck.0);
+    let limits = &config.guard().limits;
+    let layer = stack::concerns(config, &nodes::label(config));
+    let memory = Arc::new(Memory::new(limits.memory_bytes_max(), layer.pressure()));
+    let connections = Connections::new(drain.clone(), limits.connections_max(), limits.connections_per_client_max());
+    let layer = Arc::new(ArcSwap::from_pointee(layer));
+    let registers = Registers {
+        healths: Healths::default(),
+        prober: Prober::new(Arc::clone(&layer)),
+        watcher: tls::Watcher::default(),
+        layer: Arc::clone(&layer),
+    };
+    host.background("memory", Watchdog::new(Arc::clone(&memory)));
+    let bounds = take_over_bounds(drain.clone(), connections.clone(), Arc::clone(&memory));
+    let succeeded = Arc::clone(&layer);
+    let concerns = take_over(move |Change { next, .. }| {
+        succeeded.store(Arc::new(stack::succeeding(&succeeded.load(), next, &nodes::label(next))));
+    });
+    let mut guard = Guard {
+        config,
+        addresses,
+        host,
+        layer,
+        connections,
+        memory: Arc::clone(&memory),
+        watcher: registers.watcher.clone(),
+        exchange: Exchange::default(),
+        takeovers: vec![takeover, bounds, concerns],
+    };
+    let finish = guard.serve_upstream(upstream, registers.clone())?;
+    let Guard { takeovers, exchange, .. } = guard;
+    let Registers { healths, prober, watcher, .. } = registers;
+    host.background("health", prober);
+    host.background("certificates", watcher);
+    let reload = Reload::new(config.clone(), source, takeovers);
+    host.background("config", Watcher::new(reload.clone()));
+    Ok(Some(Guarded { drain, health: healths, memory, reload, exchange, finish }))
+}
+
+/// Which lines are logged from now on.
+fn take_over_level(level: Level) -> Takeover {
+    take_over(move |Change { next, .. }| level.set(next.telemetry().logs.level))
+}
+
 /// What is bounded anew by another config.
-fn take_over_bounds(drain: Drain, connections: Connections, memory: Arc<Memory>, level: Level) -> Takeover {
+fn take_over_bounds(drain: Drain, connections: Connections, memory: Arc<Memory>) -> Takeover {
     take_over(move |Change { next, .. }| {
         let limits = &next.guard().limits;
         drain.set_lame_duck(next.shutdown().lame_duck.0);
         connections.set_caps(limits.connections_max(), limits.connections_per_client_max());
         memory.set_limit(limits.memory_bytes_max());
-        level.set(next.telemetry().logs.level);
     })
 }
 
-/// Where the config says that the guard listens.
-fn configured(config: &Config) -> Addresses {
-    let listeners = config.listeners().iter().map(|listener| listener.address.clone()).collect();
-    Addresses { listeners, admin: config.admin().address }
+impl Addresses {
+    /// Where the config says that the guard listens.
+    pub fn configured(config: &Config) -> Self {
+        let listeners = config.listeners().iter().map(|listener| listener.address.clone()).collect();
+        Self { listeners, admin: config.admin().address }
+    }
 }
 
 fn claim(config: &Config) -> Result<Addresses, RunError> {

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use mcp_guard::middleware;
 use mcp_guard::{GuardLayer, GuardStack};
-use pingora::server::Server;
-use pingora::services::background::background_service;
 use tower::Layer;
 
 use super::fleet::{Fleet, Registers};
+use super::hosting::Host;
 use super::kinds::{HttpNodes, Program, SessionNodes};
 use super::{Addresses, RunError};
 use crate::activity::Silence;
@@ -18,7 +17,7 @@ use crate::clients::{Doors, EventStreams};
 use crate::config::{Config, Era, Listener, Target, Upstream};
 use crate::connection::GuardApp;
 use crate::hand_over::{Exchange, Kept};
-use crate::host::{self, Finish};
+use crate::host::Finish;
 use crate::memory::Memory;
 use crate::reload::{Change, Takeover, take_over};
 use crate::resume::{Resumption, Streams, Sweeper};
@@ -30,10 +29,10 @@ use crate::upstream::from_config;
 use crate::upstream::sessions::SessionNode;
 
 /// What the services of one guard are made of.
-pub(super) struct Guard<'a> {
+pub(super) struct Guard<'a, S> {
     pub(super) config: &'a Config,
     pub(super) addresses: &'a Addresses,
-    pub(super) server: Server,
+    pub(super) host: &'a mut S,
     /// The concerns that count now.
     pub(super) layer: Arc<ArcSwap<GuardLayer>>,
     pub(super) connections: Connections,
@@ -44,7 +43,7 @@ pub(super) struct Guard<'a> {
     pub(super) takeovers: Vec<Takeover>,
 }
 
-impl Guard<'_> {
+impl<S: Host> Guard<'_, S> {
     /// Adds the services for `upstream`, whose nodes are told to `registers`, and says what has to be done at the end.
     pub(super) fn serve_upstream(&mut self, upstream: &Upstream, registers: Registers) -> Result<Finish, RunError> {
         if upstream.target.is_http() {
@@ -61,7 +60,7 @@ impl Guard<'_> {
 
     /// Serves nodes that speak Streamable HTTP.
     fn serve_http(&mut self, upstream: &Upstream, registers: Registers) -> Result<Finish, RunError> {
-        let fleet = Fleet::start(HttpNodes::default(), self.config, upstream, registers)?;
+        let fleet = Fleet::start(HttpNodes::new(self.host.network()), self.config, upstream, registers)?;
         self.takeovers.push(fleet.takeover());
         // A stateless node has none that could be opened again.
         let has_own = upstream.fails_over() && upstream.era != Era::Stateless;
@@ -76,7 +75,7 @@ impl Guard<'_> {
         upstream: &Upstream,
         registers: Registers,
     ) -> Result<(SessionNode, Takeover), RunError> {
-        let nodes = SessionNodes::new(from_config::sessions(self.config, upstream));
+        let nodes = SessionNodes::new(from_config::sessions(self.config, upstream), self.host.network());
         let fleet = Fleet::start(nodes, self.config, upstream, registers)?;
         let node = fleet.kind.node.clone();
         let (fleets, renewed) = (fleet.takeover(), node.clone());
@@ -107,7 +106,7 @@ impl Guard<'_> {
         kept.extend(eras.kept());
         self.exchange.set_kept(kept);
         let eras = Arc::new(eras);
-        self.server.add_service(background_service("eras", eras.sweeper()));
+        self.host.background("eras", eras.sweeper());
         let changed = Arc::clone(&eras);
         self.takeovers.push(take_over(move |change| {
             if let Some(upstream) = change.upstream() {
@@ -133,7 +132,7 @@ impl Guard<'_> {
         F: Fn() -> U + Send + Sync + 'static,
     {
         let streams = Arc::new(Streams::new(self.config.guard().limits.sessions_max()));
-        self.server.add_service(background_service("streams", Sweeper::new(Arc::clone(&streams))));
+        self.host.background("streams", Sweeper::new(Arc::clone(&streams)));
         for (index, address) in self.addresses.listeners.iter().enumerate() {
             let Some(listener) = self.config.listeners().get(index) else { continue };
             let tls = listener
@@ -145,12 +144,12 @@ impl Guard<'_> {
                 self.watcher.add_server(tls);
             }
             let front = Front::new(index, &streams, self.config);
-            for core in 0..host::sockets(address) {
+            for core in 0..self.host.sockets(address) {
                 let upstream = upstream();
                 let setup = front.setup(self.config, &self.layer.load(), upstream())?.current();
                 let (connections, memory) = (self.connections.clone(), Arc::clone(&self.memory));
                 let app = GuardApp::new(Arc::clone(&setup), connections, memory).tls(tls.clone());
-                self.server.add_service(host::listening(app.proxied(listener.proxy_protocol), address, core));
+                self.host.listening(app.proxied(listener.proxy_protocol), address, core);
                 let (front, layer) = (front.clone(), Arc::clone(&self.layer));
                 self.takeovers.push(take_over(move |Change { next, .. }| {
                     // A valid config's path is one.

@@ -1,12 +1,14 @@
 //! Connections to a node, with TLS or without.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 
+use super::network::{Network, Socket};
 use crate::config::is_secure;
 use crate::tls::{ClientTls, MaybeTls};
 
@@ -15,10 +17,12 @@ use crate::tls::{ClientTls, MaybeTls};
 pub struct Dialer {
     authority: String,
     tls: Option<ClientTls>,
+    /// In place of the system's.
+    network: Option<Arc<dyn Network>>,
 }
 
 /// A connection to a node.
-pub(crate) type NodeStream = MaybeTls<TcpStream>;
+pub(crate) type NodeStream = MaybeTls<Socket>;
 
 /// When a node is asked whether it is there, of which nothing was heard so long.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -26,7 +30,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 impl Dialer {
     /// A node at this host and port.
     pub fn new(authority: impl Into<String>, tls: Option<ClientTls>) -> Self {
-        Self { authority: authority.into(), tls }
+        Self { authority: authority.into(), tls, network: None }
+    }
+
+    /// The same over `network`, where there is one in place of the system's.
+    #[must_use]
+    pub fn over(self, network: Option<Arc<dyn Network>>) -> Self {
+        Self { network, ..self }
     }
 
     /// Host and port.
@@ -41,15 +51,23 @@ impl Dialer {
 
     /// Connects, and shakes hands. How long that may take is the caller's to say.
     pub(crate) async fn dial(&self) -> io::Result<NodeStream> {
+        let socket = match &self.network {
+            None => Socket::System(self.connect().await?),
+            Some(network) => Socket::Other(network.connect(&self.authority).await?),
+        };
+        match &self.tls {
+            None => Ok(MaybeTls::Plain(socket)),
+            Some(tls) => tls.connect(socket).await.map(MaybeTls::from),
+        }
+    }
+
+    async fn connect(&self) -> io::Result<TcpStream> {
         let stream = TcpStream::connect(&self.authority).await?;
         // A call is one write; waiting for more to come would only delay it.
         stream.set_nodelay(true)?;
         sockopt::set_socket_keepalive(&stream, true)?;
         sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE)?;
-        match &self.tls {
-            None => Ok(MaybeTls::Plain(stream)),
-            Some(tls) => tls.connect(stream).await.map(MaybeTls::from),
-        }
+        Ok(stream)
     }
 }
 

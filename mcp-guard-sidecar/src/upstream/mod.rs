@@ -6,6 +6,7 @@ pub mod eras;
 pub mod from_config;
 pub mod http;
 mod line_rate;
+pub mod network;
 mod patience;
 pub mod sessions;
 pub mod socket;
