@@ -40,7 +40,7 @@ const TEST_HELPERS: [&str; 4] = ["queue/testing.rs", "breaker/spy.rs", "validati
 const REAL_SLEEPS: [&str; 2] = ["tests/harness/process.rs", "tests/fixtures/"];
 
 /// What makes the time of a test virtual.
-const PAUSED: &str = "start_paused = true";
+const PAUSED: [&str; 2] = ["start_paused = true", "start_paused(true)"];
 
 const LINES_MAX: usize = 400;
 
@@ -101,7 +101,8 @@ fn tests_do_not_sleep() {
     let sources = sources();
     let folder = |path: &str| Path::new(path).parent().map(Path::to_path_buf);
     // In paused time a sleep takes none, it only says when.
-    let is_paused = |of: &str| sources.iter().any(|(path, text)| folder(path) == folder(of) && text.contains(PAUSED));
+    let says = |text: &str| PAUSED.iter().any(|paused| text.contains(paused));
+    let is_paused = |of: &str| sources.iter().any(|(path, text)| folder(path) == folder(of) && says(text));
     let sleep = ["sle", "ep("].concat();
     let mut found = Vec::new();
     for (path, text) in &sources {
@@ -110,6 +111,24 @@ fn tests_do_not_sleep() {
         let is_real = has(&format!("thread::{sleep}")) || (has(&sleep) && !is_paused(path));
         if is_real && !REAL_SLEEPS.iter().any(|allowed| path.starts_with(allowed)) {
             found.push(path.clone());
+        }
+    }
+    assert_none(found);
+}
+
+#[test]
+fn whoever_waits_for_several_says_which_comes_first() {
+    // Else the runtime draws one by chance of its own, and a seed of the simulation is another run each time.
+    let mut found = Vec::new();
+    let is_shipped = |path: &str| path.starts_with("mcp-guard") && path.contains("/src/") && !is_test(path);
+    for (path, text) in sources().into_iter().filter(|(path, _)| is_shipped(path)) {
+        let text = code(without_tests(&text));
+        let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        for pair in lines.windows(2) {
+            let waits = pair[0].ends_with("select! {") || pair[0].ends_with("join! {");
+            if waits && pair[1] != "biased;" {
+                found.push(format!("{path}: {}", pair[0]));
+            }
         }
     }
     assert_none(found);

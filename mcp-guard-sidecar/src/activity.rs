@@ -148,6 +148,7 @@ where
     async move {
         let mut over = Watched::new(async {
             tokio::select! {
+                biased;
                 () = activity.silent(silence) => {}
                 () = ends => {}
             }
@@ -163,6 +164,7 @@ where
         connection.as_mut().graceful_shutdown();
         loop {
             tokio::select! {
+                biased;
                 result = connection.as_mut() => return result,
                 () = tokio::time::sleep(CLOSING) => {}
             }

@@ -154,6 +154,7 @@ impl<H: Handler> GuardApp<H> {
     async fn serve_proxied(self: Arc<Self>, mut stream: Stream, peer: IpAddr, unnamed: Admission) {
         let silence = self.setup.load().silence;
         let source = tokio::select! {
+            biased;
             source = timeout(silence.first, proxy_protocol::read(&mut stream)) => source,
             () = self.connections.drain().turns_away() => return,
         };

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use crate::told::Told;
 
 /// How far the guard is on its way out. It only goes on.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -23,11 +23,11 @@ pub struct Drain(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    phase: watch::Sender<Phase>,
+    phase: Told<Phase>,
     /// The same, for each request to read without a lock.
     is_leaving: AtomicBool,
     is_draining: AtomicBool,
-    connections: watch::Sender<usize>,
+    connections: Told<usize>,
     lame_duck: Mutex<Duration>,
 }
 
@@ -42,10 +42,10 @@ impl Drain {
     /// Turns nobody away before `lame_duck` is over, counted from when it begins.
     pub fn new(lame_duck: Duration) -> Self {
         Self(Arc::new(Shared {
-            phase: watch::Sender::new(Phase::Serving),
+            phase: Told::new(Phase::Serving),
             is_leaving: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
-            connections: watch::Sender::new(0),
+            connections: Told::new(0),
             lame_duck: Mutex::new(lame_duck),
         }))
     }
@@ -99,12 +99,11 @@ impl Drain {
     }
 
     async fn reached(&self, phase: Phase) {
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.0.phase.subscribe().wait_for(|reached| *reached >= phase).await;
+        self.0.phase.until(|reached| *reached >= phase).await;
     }
 
     fn advance(&self, phase: Phase) {
-        self.0.phase.send_if_modified(|reached| {
+        self.0.phase.set_if(|reached| {
             let is_next = *reached < phase;
             *reached = phase.max(*reached);
             self.0.is_leaving.store(*reached >= Phase::Leaving, Ordering::Relaxed);
@@ -115,13 +114,16 @@ impl Drain {
 
     /// Counts a connection until the ticket is dropped.
     pub fn connection(&self) -> Ticket {
-        self.0.connections.send_modify(|open| *open += 1);
+        self.0.connections.set_if(|open| {
+            *open += 1;
+            true
+        });
         Ticket(self.clone())
     }
 
     /// The same, if fewer than `max` are open.
     pub fn connection_below(&self, max: usize) -> Option<Ticket> {
-        let has_place = self.0.connections.send_if_modified(|open| {
+        let has_place = self.0.connections.set_if(|open| {
             let has_place = *open < max;
             *open += usize::from(has_place);
             has_place
@@ -131,14 +133,12 @@ impl Drain {
 
     /// How many connections are open.
     pub fn connections(&self) -> usize {
-        *self.0.connections.borrow()
+        self.0.connections.see(|open| *open)
     }
 
     /// Waits until no connection is open, at most `limit`; says whether that was reached.
     pub async fn finished(&self, limit: Duration) -> bool {
-        let mut connections = self.0.connections.subscribe();
-        let closed = connections.wait_for(|open| *open == 0);
-        tokio::time::timeout(limit, closed).await.is_ok_and(|closed| closed.is_ok())
+        tokio::time::timeout(limit, self.0.connections.until(|open| *open == 0)).await.is_ok()
     }
 }
 
@@ -148,7 +148,10 @@ pub struct Ticket(Drain);
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.0.0.connections.send_modify(|open| *open = open.saturating_sub(1));
+        self.0.0.connections.set_if(|open| {
+            *open = open.saturating_sub(1);
+            true
+        });
     }
 }
 

@@ -42,12 +42,14 @@ pub(crate) async fn write(
     let mut ended = std::pin::pin!(ended);
     loop {
         let message = tokio::select! {
+            biased;
             line = lines.recv() => line.and_then(|line| text(&line.into(), ends_messages)),
             _ = pings.tick() => Some(Message::Ping(Bytes::new())),
             () = &mut ended => None,
         };
         let Some(message) = message else { break };
         tokio::select! {
+            biased;
             sent = timeout(patience, sink.send(message)) => match sent {
                 Ok(sent) => sent.map_err(|error| error.to_string())?,
                 Err(_) => return Err(format!("takes nothing for {patience:?}")),

@@ -284,6 +284,7 @@ async fn end(
         tracing::info!(finished, connections = drain.connections(), "drained");
     };
     let patience = tokio::select! {
+        biased;
         () = drained => limits.drain.0,
         () = cut => {
             tracing::warn!("another signal: not waiting any longer");
@@ -350,6 +351,7 @@ impl Signals {
     /// Waits for SIGTERM or SIGINT.
     async fn end(&mut self) {
         tokio::select! {
+            biased;
             () = next(&mut self.terminate) => {}
             () = next(&mut self.interrupt) => {}
         }

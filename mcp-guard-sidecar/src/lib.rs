@@ -38,6 +38,7 @@ mod sign_of_life;
 pub mod stack;
 pub mod telemetry;
 pub mod tls;
+mod told;
 pub mod top;
 pub mod upstream;
 mod watched;

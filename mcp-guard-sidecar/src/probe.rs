@@ -146,6 +146,7 @@ impl BackgroundService for Prober {
                 probing.spawn(node.clone().run(Arc::clone(&self.layer)));
             }
             tokio::select! {
+                biased;
                 // The sender lives as long as this.
                 _ = nodes.changed() => {}
                 _ = shutdown.changed() => return,

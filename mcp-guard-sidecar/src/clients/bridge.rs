@@ -107,15 +107,16 @@ impl<H: Handler> Bridge<H> {
             let mut rest = std::pin::pin!(Fuse::terminated());
             while !self.known().is_gone && (!is_over || !asked.is_empty()) {
                 let message = tokio::select! {
+                    biased;
                     () = self.out.closed() => break,
                     () = &mut rest, if !rest.is_terminated() => break,
                     () = asked.next() => continue,
                     () = &mut listening, if !listening.is_terminated() => continue,
-                    message = messages.next(), if !is_over && asked.len() < IN_FLIGHT_MAX => message,
                     () = drain.turns_away(), if !is_over => {
                         is_over = true;
                         continue;
                     }
+                    message = messages.next(), if !is_over && asked.len() < IN_FLIGHT_MAX => message,
                 };
                 let Some(message) = message else {
                     if !still_reads {

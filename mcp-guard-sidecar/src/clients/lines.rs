@@ -99,6 +99,7 @@ mod tests {
             }
         };
         let line = tokio::select! {
+            biased;
             line = read_line(&mut reader, 16, LIMIT) => line,
             () = trickle => unreachable!("the other end is open"),
         };

@@ -39,6 +39,7 @@ impl BackgroundService for Watchdog {
         loop {
             self.look();
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(INTERVAL) => {}
                 _ = shutdown.changed() => return,
             }

@@ -55,6 +55,7 @@ impl BackgroundService for Watcher {
         let mut hangups = Hangups::listen();
         loop {
             let is_asked = tokio::select! {
+                biased;
                 () = tokio::time::sleep(INTERVAL) => false,
                 () = hangups.next() => true,
                 _ = shutdown.changed() => return,

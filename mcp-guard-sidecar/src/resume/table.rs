@@ -102,6 +102,7 @@ impl BackgroundService for Sweeper {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(INTERVAL) => {}
                 _ = shutdown.changed() => return,
             }

@@ -82,6 +82,7 @@ async fn export<E: SpanExporter>(
                     return;
                 }
                 tokio::select! {
+                    biased;
                     () = fill(&mut batch, &mut waiting) => None,
                     order = ordered.recv() => order,
                 }

@@ -63,6 +63,7 @@ impl BackgroundService for Watcher {
         let mut hangups = Hangups::listen();
         loop {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(INTERVAL) => {}
                 () = hangups.next() => {}
                 _ = shutdown.changed() => return,

@@ -147,11 +147,12 @@ async fn read(mut events: Events, connection: Arc<Connection>) {
     let mut inlet = Inlet::new(&connection);
     let why = loop {
         tokio::select! {
+            biased;
+            () = connection.ended() => return,
             next = events.next() => match next {
                 Ok(messages) => messages.into_iter().for_each(|message| inlet.take(message)),
                 Err(why) => break why,
             },
-            () = connection.ended() => return,
         }
     };
     tracing::debug!(session = connection.hint(), why, "the node's stream ended");
@@ -163,11 +164,13 @@ async fn write(client: HttpClient, endpoint: Uri, mut lines: Receiver<Line>, con
     let mut inlet = Inlet::new(&connection);
     loop {
         let line = tokio::select! {
-            line = lines.recv() => line,
+            biased;
             () = connection.ended() => return,
+            line = lines.recv() => line,
         };
         let Some(Line { text: line, .. }) = line else { return };
         let posted = tokio::select! {
+            biased;
             posted = timeout(POST_TIMEOUT, post(&client, &endpoint, line.clone())) => {
                 posted.unwrap_or_else(|_| Err(format!("no answer within {POST_TIMEOUT:?}")))
             }

@@ -94,11 +94,12 @@ async fn read(mut stream: SplitStream<Socket>, connection: Arc<Connection>) {
     let mut inlet = Inlet::new(&connection);
     let why = loop {
         tokio::select! {
+            biased;
+            () = connection.ended() => return,
             message = frames::next(&mut stream) => match message {
                 Ok(message) => inlet.take(message),
                 Err(why) => break why,
             },
-            () = connection.ended() => return,
         }
     };
     tracing::debug!(session = connection.hint(), why, "the node's socket ended");

@@ -277,6 +277,7 @@ impl<U: NodeUpstream> BackgroundService for Sweeper<U> {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(INTERVAL) => self.legacy.sweep(false).await,
                 _ = shutdown.changed() => return,
             }

@@ -28,11 +28,11 @@ use mcp_guard::retry::delay;
 use mcp_guard::revision::Revision;
 use mcp_guard::session::{FromNode, cancelled_id};
 use tokio::sync::mpsc::Receiver;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::body::PooledBody;
 use super::service::HttpUpstream;
+use crate::told::Told;
 use crate::upstream::dial::{Dialer, why};
 use crate::upstream::eras::answer::{Messages, by};
 use crate::upstream::eras::caller::Caller;
@@ -99,7 +99,7 @@ struct Spoken {
     link: HttpSessions,
     connection: Arc<Connection>,
     state: Mutex<State>,
-    has_begun: watch::Sender<bool>,
+    has_begun: Told<bool>,
 }
 
 #[derive(Clone)]
@@ -132,7 +132,7 @@ impl Spoken {
             link: link.clone(),
             connection: Arc::clone(connection),
             state: Mutex::new(State { id: None, revision: Revision::V2025_11_25 }),
-            has_begun: watch::Sender::new(false),
+            has_begun: Told::default(),
         }
     }
 
@@ -318,14 +318,13 @@ impl Speaker for Spoken {
             // The client was told that it is accepted, and has no other way to be told more.
             tracing::debug!(session = self.connection.hint(), why, "the node does not take a message");
         } else if method == Some(Method::INITIALIZED) {
-            self.has_begun.send_replace(true);
+            self.has_begun.set(true);
         }
         given_up
     }
 
     async fn listen(&self) -> Infallible {
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.has_begun.subscribe().wait_for(|has_begun| *has_begun).await;
+        self.has_begun.until(|has_begun| *has_begun).await;
         let mut wait = LISTEN_AGAIN;
         loop {
             let begun = clock::now();

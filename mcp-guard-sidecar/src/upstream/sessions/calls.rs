@@ -43,9 +43,10 @@ struct Envelope<'a> {
 /// Serves `lines` until the connection ends: requests beside each other, all else in its turn.
 pub(crate) async fn serve(speaker: &impl Speaker, connection: &Connection, lines: Receiver<Line>) {
     tokio::select! {
+        biased;
+        () = connection.ended() => {}
         () = take(speaker, lines) => {}
         never = speaker.listen() => match never {},
-        () = connection.ended() => {}
     }
     connection.end();
 }
@@ -54,8 +55,9 @@ async fn take(speaker: &impl Speaker, mut lines: Receiver<Line>) {
     let mut asked = Asked::default();
     loop {
         let line = tokio::select! {
-            line = lines.recv() => line,
+            biased;
             () = asked.next() => continue,
+            line = lines.recv() => line,
         };
         let Some(line) = line else { return };
         let Ok(Envelope { id, method }) = serde_json::from_slice(&line.text) else { continue };

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::request::Parts;
 use mcp_guard::middleware::clock;
 use mcp_guard::session::FromNode;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::line::{Came, Line};
 use super::session::Session;
+use crate::told::Told;
 
 /// Messages that wait for a node to read them. More calls wait outside, holding their place in line.
 const LINES_MAX: usize = 8;
@@ -31,23 +32,22 @@ pub(super) struct Handle {
     /// Of all connections of the session, the how manieth it is.
     pub(super) number: u64,
     pub(super) lines: mpsc::Sender<Line>,
-    is_over: watch::Sender<bool>,
+    is_over: Arc<Told<bool>>,
 }
 
 impl Handle {
     /// Ends the connection: who serves it closes it. The session goes on, or not.
     pub(super) fn end(&self) -> bool {
-        !self.is_over.send_replace(true)
+        !self.is_over.set(true)
     }
 
     pub(super) fn is_over(&self) -> bool {
-        *self.is_over.borrow()
+        self.is_over.see(|is_over| *is_over)
     }
 
     /// Waits for the end.
     pub(super) async fn ended(&self) {
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.is_over.subscribe().wait_for(|is_over| *is_over).await;
+        self.is_over.until(|is_over| *is_over).await;
     }
 }
 
@@ -55,7 +55,7 @@ impl Connection {
     /// The next connection of `session`, and the messages for its node.
     pub(super) fn new(session: &Arc<Session>, number: u64) -> (Arc<Self>, mpsc::Receiver<Line>) {
         let (lines, receiver) = mpsc::channel(LINES_MAX);
-        let handle = Handle { number, lines, is_over: watch::Sender::new(false) };
+        let handle = Handle { number, lines, is_over: Arc::default() };
         (Arc::new(Self { session: Arc::clone(session), handle }), receiver)
     }
 

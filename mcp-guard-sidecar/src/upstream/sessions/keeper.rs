@@ -121,6 +121,7 @@ async fn take_over(inner: &Inner, session: &Arc<Session>, number: &mut u64, why:
             return None;
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             () = session.ended() => return None,
         }
@@ -131,10 +132,12 @@ async fn take_over(inner: &Inner, session: &Arc<Session>, number: &mut u64, why:
 async fn attempt(inner: &Inner, session: &Arc<Session>, number: u64) -> Result<Keeper, UpstreamError> {
     let (connection, lines) = Connection::new(session, number);
     let keeper = tokio::select! {
+        biased;
         connected = connect(inner, &connection, lines) => connected?,
         () = session.ended() => return Err(over()),
     };
     let restored = tokio::select! {
+        biased;
         restored = restore(inner, session, connection.handle()) => restored,
         () = session.ended() => Err(over()),
     };

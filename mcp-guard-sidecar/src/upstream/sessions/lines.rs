@@ -25,12 +25,14 @@ pub(crate) fn serve_lines(
 async fn write(mut writer: impl AsyncWrite + Unpin, mut lines: Receiver<Line>, connection: Arc<Connection>) {
     loop {
         let line = tokio::select! {
-            line = lines.recv() => line,
+            biased;
             () = connection.ended() => None,
+            line = lines.recv() => line,
         };
         let Some(line) = line else { return };
         let mut line = line.text.chain(&b"\n"[..]);
         let written = tokio::select! {
+            biased;
             written = async { writer.write_all_buf(&mut line).await?; writer.flush().await } => written,
             () = connection.ended() => return,
         };
@@ -46,8 +48,9 @@ async fn write(mut writer: impl AsyncWrite + Unpin, mut lines: Receiver<Line>, c
 /// Reads messages until the stream or the connection ends, and ends the connection.
 async fn read(reader: impl AsyncRead + Unpin, connection: Arc<Connection>) {
     tokio::select! {
-        () = read_lines(reader, &connection) => {}
+        biased;
         () = connection.ended() => {}
+        () = read_lines(reader, &connection) => {}
     }
     connection.end();
 }

@@ -25,6 +25,7 @@ pub(super) async fn probe(inner: &Arc<Inner>, known: Health) -> Health {
     let Ok(place) = take_place(inner) else { return known };
     let Ok(opening) = start(inner, place, None).await else { return Health::Failing };
     tokio::select! {
+        biased;
         is_alive = answers_ping(inner, &opening) => if is_alive { Health::Alive } else { Health::Failing },
         // Dropping the opening closes the connection, which ending the sessions does not.
         () = inner.ends() => known,

@@ -15,7 +15,7 @@ use mcp_guard::middleware::{UpstreamError, clock};
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::revision::Revision;
 use mcp_guard::session::{End, FromNode, SessionId, cancelled_id, one_line, progress_token};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tower::Service;
 
 use super::answer;
@@ -30,6 +30,7 @@ use super::registry::Registry;
 use super::session::{Asking, Session, gone, refuse};
 use super::vitals::Vitals;
 use super::waiting::Listening;
+use crate::told::Told;
 use crate::upstream::patience::patience;
 
 /// A node with one conversation a connection, served as Streamable HTTP. Clones are the same node.
@@ -47,7 +48,7 @@ pub(super) struct Inner {
     /// One for each connection, from before it is made until nothing of it is left.
     pub(super) places: Arc<Semaphore>,
     vitals: Mutex<Vitals>,
-    is_ending: watch::Sender<bool>,
+    is_ending: Told<bool>,
 }
 
 /// What the sessions show of the node.
@@ -77,8 +78,7 @@ impl Inner {
 
     /// Waits until the node is shut down.
     pub(super) async fn ends(&self) {
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.is_ending.subscribe().wait_for(|is_ending| *is_ending).await;
+        self.is_ending.until(|is_ending| *is_ending).await;
     }
 
     fn find(&self, incoming: &Incoming<'_>) -> Result<Arc<Session>, UpstreamError> {
@@ -102,7 +102,7 @@ impl SessionNode {
             link: Box::new(link),
             places: Arc::new(Semaphore::new(sessions_max)),
             vitals: Mutex::new(Vitals::new(options.speaks_for)),
-            is_ending: watch::Sender::new(false),
+            is_ending: Told::default(),
             options: ArcSwap::from_pointee(options),
         };
         Self { inner: Arc::new(inner) }
@@ -128,7 +128,7 @@ impl SessionNode {
     /// Drain before: calls in flight fail.
     pub async fn shutdown(&self) {
         self.inner.registry.drain();
-        self.inner.is_ending.send_replace(true);
+        self.inner.is_ending.set(true);
         let all = u32::try_from(self.inner.options().sessions_max.get()).unwrap_or(u32::MAX);
         // Those that are still beginning give their places back too. The semaphore is never closed.
         let _ = self.inner.places.acquire_many(all).await;

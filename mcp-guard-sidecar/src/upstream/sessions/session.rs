@@ -9,7 +9,6 @@ use mcp_guard::call::Call;
 use mcp_guard::middleware::UpstreamError;
 use mcp_guard::refusal::{Reason, Refusal};
 use mcp_guard::session::{AskError, Conversation, End, FromNode, Memory, Outlet, Profile, SessionId};
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use http::HeaderName;
@@ -19,6 +18,7 @@ use super::connection::Handle;
 use super::line::{Came, Line};
 use super::outbox::{Outbox, Start};
 use super::waiting::Waiting;
+use crate::told::Told;
 use crate::upstream::patience::timed_out;
 
 /// A session. Its calls may come on any runtime, and it may have one connection after the other.
@@ -32,7 +32,7 @@ pub(crate) struct Session {
     memory: Mutex<Memory>,
     /// Those who wait for answers of a node that is gone, until it is known what becomes of the session.
     orphans: Mutex<Vec<Outbox>>,
-    standing: watch::Sender<Standing>,
+    standing: Told<Standing>,
     /// Whether a request of the client's was answered since that was asked last.
     has_answered: AtomicBool,
     /// Whether the process that takes this one's place has it too.
@@ -82,7 +82,7 @@ impl Session {
             conversation: Mutex::default(),
             memory: Mutex::default(),
             orphans: Mutex::default(),
-            standing: watch::Sender::new(Standing::Detached),
+            standing: Told::new(Standing::Detached),
             has_answered: AtomicBool::new(false),
             is_given: AtomicBool::new(false),
             last_head: Mutex::default(),
@@ -133,7 +133,7 @@ impl Session {
     pub(super) fn end(&self) {
         let before = self.converse(|conversation| {
             conversation.end();
-            self.standing.send_replace(Standing::Over)
+            self.standing.set(Standing::Over)
         });
         if let Standing::Attached(handle) = before {
             handle.end();
@@ -143,19 +143,18 @@ impl Session {
 
     /// Whether it has ended.
     pub(super) fn is_over(&self) -> bool {
-        matches!(*self.standing.borrow(), Standing::Over)
+        self.standing.see(|standing| matches!(standing, Standing::Over))
     }
 
     /// Waits for the end.
     pub(super) async fn ended(&self) {
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.standing.subscribe().wait_for(|standing| matches!(standing, Standing::Over)).await;
+        self.standing.until(|standing| matches!(standing, Standing::Over)).await;
     }
 
     /// Sends messages over this connection from now on, unless the session or the connection has ended.
     pub(super) fn attach(&self, handle: &Handle) -> bool {
         self.converse(|_| {
-            self.standing.send_if_modified(|standing| {
+            self.standing.set_if(|standing| {
                 let is_free = matches!(standing, Standing::Detached) && !handle.is_over();
                 if is_free {
                     *standing = Standing::Attached(handle.clone());
@@ -168,7 +167,7 @@ impl Session {
     /// Its connection with this number is gone. Those who wait for answers wait on, until [`Session::settle`].
     pub(super) fn lose(&self, number: u64) {
         let orphans = self.converse(|conversation| {
-            self.standing.send_if_modified(|standing| {
+            self.standing.set_if(|standing| {
                 let is_this = matches!(standing, Standing::Attached(handle) if handle.number == number);
                 if is_this {
                     *standing = Standing::Detached;
@@ -218,16 +217,17 @@ impl Session {
 
     /// The way to the node, once there is one.
     async fn attached(&self) -> Result<Handle, UpstreamError> {
-        if let Some(handle) = self.standing.borrow().handle() {
-            return Ok(handle.clone());
-        }
-        let mut standing = self.standing.subscribe();
-        let settled = timeout(PATIENCE, standing.wait_for(|standing| !matches!(standing, Standing::Detached)));
-        // The sender lives as long as `self`, so waiting cannot fail otherwise than by its limit.
-        let Ok(Ok(standing)) = settled.await else {
-            return Err(UpstreamError::Unavailable("the session's node is gone, and no other is there yet".into()));
+        let settled = |standing: &Standing| match standing {
+            Standing::Attached(handle) => Some(Ok(handle.clone())),
+            Standing::Over => Some(Err(gone())),
+            Standing::Detached => None,
         };
-        standing.handle().cloned().ok_or_else(gone)
+        if let Some(handle) = self.standing.see(settled) {
+            return handle;
+        }
+        timeout(PATIENCE, self.standing.wait_for(settled)).await.unwrap_or_else(|_| {
+            Err(UpstreamError::Unavailable("the session's node is gone, and no other is there yet".into()))
+        })
     }
 
     /// Takes a message of the node.
@@ -276,6 +276,7 @@ impl Session {
         let Some(waiting) = self.note(asking, None)? else { return Err(gone()) };
         let exchange = async {
             tokio::select! {
+                biased;
                 started = self.exchange(waiting, handle, line, &mut is_sent) => started.map(|(_, start)| start),
                 () = handle.ended() => Ok(Start::End(End::Broken)),
             }
@@ -289,11 +290,11 @@ impl Session {
         let Asking { id, progress_token, is_carrier } = asking;
         let ticket = self.converse(|conversation| {
             // Under the lock under which it is lost: who is noted here is told when it is.
-            let is_there = match &*self.standing.borrow() {
+            let is_there = self.standing.see(|standing| match standing {
                 Standing::Attached(handle) => number.is_none_or(|number| number == handle.number),
                 Standing::Detached => number.is_none(),
                 Standing::Over => true,
-            };
+            });
             is_there.then(|| conversation.ask(id, progress_token, is_carrier, outbox.clone()))
         });
         let ticket = ticket.transpose().map_err(refused)?;
@@ -345,7 +346,7 @@ impl Session {
         if replies.is_empty() {
             return;
         }
-        let handle = self.standing.borrow().handle().cloned();
+        let handle = self.standing.see(|standing| standing.handle().cloned());
         for reply in replies {
             if handle.as_ref().is_none_or(|handle| handle.lines.try_send(reply.into()).is_err()) {
                 tracing::debug!(session = self.hint(), "the node could not be told that it asked in vain");

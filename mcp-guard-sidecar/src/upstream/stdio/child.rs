@@ -62,6 +62,7 @@ impl Supervised {
     /// Waits until the child exits or the session ends, and leaves nothing of either.
     pub(super) async fn run(mut self, connection: Arc<Connection>, grace: Duration) {
         let exited = tokio::select! {
+            biased;
             status = self.child.wait() => status.ok(),
             () = connection.ended() => None,
         };

@@ -154,8 +154,9 @@ impl<U: NodeUpstream> Listener<U> {
                 return None;
             };
             let message = tokio::select! {
-                message = messages.next() => message,
+                biased;
                 Some(message) = self.elsewhere.told.recv() => Some(Ok(message)),
+                message = messages.next() => message,
             };
             match message {
                 Some(Ok(message)) => {

@@ -28,6 +28,7 @@ impl<U: NodeUpstream> Client<U> {
                 }
             };
             tokio::select! {
+                biased;
                 () = heard => sleep(LISTEN_AGAIN).await,
                 // What it wants now is another stream.
                 changed = wanted.changed() => if changed.is_err() { return std::future::pending().await },
