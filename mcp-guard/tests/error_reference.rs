@@ -166,7 +166,7 @@ fn advice_beyond_the_message(reason: Reason) -> &'static str {
              the node of a session ended before it answered `initialize` and nothing is left of it. Safe to send again."
         }
         Reason::UpstreamFailed => {
-            "The connection or the child broke after something was sent, or the answer was too large: the call may have run."
+            "The connection or the child broke after something was sent, or the answer was too large, or none to this call: the call may have run."
         }
         Reason::DeadlineExceeded => {
             "No answer, or no beginning of a stream, within the tool's `timeout`, the upstream's `first_byte` or `process.start_timeout`: the call may have run, or run still."

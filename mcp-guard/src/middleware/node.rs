@@ -101,8 +101,10 @@ impl<U> Node<U> {
         match collect(body, self.answer_bytes_max).await {
             Ok(bytes) => {
                 let body = if coded { &[][..] } else { &bytes };
-                let outcome = classify(head.status.as_u16(), body, call);
-                Answer::whole(head, bytes, outcome)
+                match classify(head.status.as_u16(), body, call) {
+                    Ok(outcome) => Answer::whole(head, bytes, outcome),
+                    Err(detail) => refuse(Reason::UpstreamFailed, detail, Outcome::Broken, call),
+                }
             }
             Err(Cut::TooLarge) => {
                 let detail = format!("its answer is larger than {} bytes", self.answer_bytes_max);
@@ -163,17 +165,18 @@ where
     Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
-fn classify(status: u16, body: &[u8], call: &Call) -> Outcome {
+/// How a call ended that was answered so, or why that is no answer to it.
+fn classify(status: u16, body: &[u8], call: &Call) -> Result<Outcome, &'static str> {
     match status {
-        429 | 500.. => Outcome::HttpError(status),
-        400.. => Outcome::HttpRefused(status),
+        429 | 500.. => Ok(Outcome::HttpError(status)),
+        400.. => Ok(Outcome::HttpRefused(status)),
         _ if call.kind == Kind::Request && !body.is_empty() => match Reply::read(body, call) {
-            Reply::Answer(outcome) => outcome,
-            // Strange, but a node that speaks JSON-RPC is no broken node: its client will sort it out.
-            Reply::Other => Outcome::Ok,
-            Reply::Unreadable => Outcome::Broken,
+            Reply::Answer(outcome) => Ok(outcome),
+            // Its client would wait on for its own, or take this for that.
+            Reply::Other => Err("its answer is to something else"),
+            Reply::Unreadable => Err("its answer is no message"),
         },
-        _ => Outcome::Ok,
+        _ => Ok(Outcome::Ok),
     }
 }
 

@@ -74,6 +74,27 @@ async fn an_answer_that_is_no_json_does_not_spoil_those_of_the_other_members() {
     assert_eq!((&body[1]["id"], &body[1]["result"]), (&json!(2), &json!({})));
 }
 
+#[tokio::test]
+async fn what_does_not_answer_the_request_is_not_passed_on_as_its_answer() {
+    let others = [
+        r#"{"jsonrpc":"2.0","id":2,"result":{"secret":"of another"}}"#,
+        r#"{"jsonrpc":"2.0","id":"1","result":{}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#,
+        r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":"#,
+    ];
+    for other in others {
+        let upstream = tower::service_fn(move |_: Request<Full<Bytes>>| async move {
+            Ok::<Upstream, Infallible>(Response::new(Full::from(other)))
+        });
+        let request = post(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+        let response = McpService::new(Node::new(upstream)).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY, "{other}");
+        let body: Value = serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
+        assert_eq!((&body["id"], &body["error"]["data"]["guard"]), (&json!(1), &json!("upstream_failed")), "{other}");
+    }
+}
+
 /// A guard around a service that answers the message with the id (or method) `served`, and refuses all others with 401.
 async fn send_unauthorized(served: &'static str, batch: &'static str) -> (http::response::Parts, Value) {
     let upstream = tower::service_fn(move |request: Request<Full<Bytes>>| async move {
