@@ -27,6 +27,14 @@ features:
     cargo check -p mcp-guard --no-default-features
     cargo check -p mcp-guard --no-default-features --features tower
 
+# One run of the simulation, with all that happens in it and the guard's log
+seed number:
+    MCP_GUARD_SEED={{number}} cargo nextest run -p mcp-guard-tests --test simulation one_seed --no-capture
+
+# Many of them, as in `just seeds 1000..101000`
+seeds range:
+    MCP_GUARD_SEEDS={{range}} cargo nextest run -p mcp-guard-tests --test simulation many_seeds --no-capture
+
 # Fuzz one target: message, config, schema, trace_context
 fuzz target seconds="60":
     .ci/fuzz {{target}} {{seconds}}
