@@ -42,7 +42,7 @@ impl<S: Subscriber> Layer<S> for Flood {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let admits = self.admits(event.metadata().callsite(), clock::now());
         if !admits {
-            counter!("mcp_guard_log_lines_dropped_total").increment(1);
+            counter!("mcp_guard_log_lines_dropped_total", "reason" => "rate").increment(1);
         }
         admits
     }

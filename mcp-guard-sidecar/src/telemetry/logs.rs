@@ -2,7 +2,6 @@
 
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use tracing_subscriber::filter::{FromEnvError, LevelFilter, filter_fn};
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -10,6 +9,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 use super::TelemetryError;
 use super::flood::Flood;
 use super::otlp::Logs;
+use super::output::Output;
 use crate::config::{LogConfig, LogFormat, LogLevel, LogOutput};
 
 /// Which lines are written, by the config or else by `RUST_LOG`.
@@ -32,13 +32,13 @@ fn filter(level: LogLevel) -> Result<EnvFilter, FromEnvError> {
     Ok(filter)
 }
 
-pub(super) fn init(config: &LogConfig, exported: Option<&Logs>) -> Result<Level, TelemetryError> {
+pub(super) fn init(config: &LogConfig, exported: Option<&Logs>) -> Result<(Level, Output), TelemetryError> {
     let (filter, handle) = reload::Layer::new(filter(config.level)?);
-    let writer = match config.output {
-        LogOutput::Stderr => BoxMakeWriter::new(std::io::stderr),
-        LogOutput::Stdout => BoxMakeWriter::new(std::io::stdout),
-    };
-    let lines = fmt::layer().with_writer(writer);
+    let output = match config.output {
+        LogOutput::Stderr => Output::start(std::io::stderr()),
+        LogOutput::Stdout => Output::start(std::io::stdout()),
+    }?;
+    let lines = fmt::layer().with_writer(output.clone());
     let lines: Box<dyn Layer<_> + Send + Sync> = match config.format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Text => lines.with_ansi(false).boxed(),
@@ -49,7 +49,7 @@ pub(super) fn init(config: &LogConfig, exported: Option<&Logs>) -> Result<Level,
         OpenTelemetryTracingBridge::new(&logs.provider).with_filter(is_own)
     });
     Registry::default().with(filter).with(Flood::default()).with(lines).with(exported).try_init()?;
-    Ok(Level(handle))
+    Ok((Level(handle), output))
 }
 
 /// Whose lines an exporter causes.

@@ -3,6 +3,7 @@
 mod flood;
 mod logs;
 mod otlp;
+mod output;
 mod pause;
 mod queue;
 mod sampler;
@@ -17,6 +18,7 @@ use tracing_subscriber::filter::FromEnvError;
 use tracing_subscriber::util::TryInitError;
 
 pub use self::logs::Level;
+use self::output::Output;
 use self::traces::Exporter;
 use crate::config::TelemetryConfig;
 
@@ -36,8 +38,8 @@ pub enum TelemetryError {
     /// The exporter does not like its address.
     #[error("otlp: {0}")]
     Exporter(#[from] ExporterBuildError),
-    /// No thread for the exporter.
-    #[error("cannot start the exporter's thread: {0}")]
+    /// No thread for the exporter, or for the log.
+    #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
 }
 
@@ -51,28 +53,40 @@ pub enum TelemetryError {
 /// [`TelemetryError`]; a collector that cannot be reached is none, it is logged when spans are lost.
 pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> {
     let exported = otlp::Logs::start(&config.logs)?;
-    let level = logs::init(&config.logs, exported.as_ref())?;
+    let (level, output) = logs::init(&config.logs, exported.as_ref())?;
     let exporter = Exporter::start(&config.traces)?;
     if let Some(exporter) = &exporter {
         global::set_tracer_provider(exporter.provider.clone());
     }
-    Ok(TelemetryGuard { level, exporter, logs: exported })
+    Ok(TelemetryGuard { level, exporter, logs: exported, output: LastLines(output) })
 }
 
-/// Keeps telemetry going. When it is dropped, the last spans are sent, within [`FLUSH_MAX`].
+/// Keeps telemetry going. When it is dropped, the last spans and lines are sent, within [`FLUSH_MAX`] each.
 #[derive(Debug)]
 #[must_use = "spans are sent while this lives"]
 pub struct TelemetryGuard {
     level: Level,
     exporter: Option<Exporter>,
     logs: Option<otlp::Logs>,
+    /// Goes last, since the others have something to say when they go.
+    output: LastLines,
+}
+
+#[derive(Debug)]
+struct LastLines(Output);
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        self.0.flush(FLUSH_MAX);
+    }
 }
 
 impl TelemetryGuard {
-    /// What sends the last spans, within [`FLUSH_MAX`], where the process ends before this is dropped.
+    /// What sends the last spans and lines, within [`FLUSH_MAX`] each, where the process ends before this is dropped.
     pub fn flusher(&self) -> impl Fn() + Send + Sync + 'static {
         let spans = self.exporter.as_ref().map(|exporter| exporter.provider.clone());
         let lines = self.logs.as_ref().map(|logs| logs.provider.clone());
+        let output = self.output.0.clone();
         move || {
             if let Some(spans) = &spans {
                 traces::shut_down(spans);
@@ -81,6 +95,7 @@ impl TelemetryGuard {
                 // The last lines are of no use to the log itself.
                 let _ = lines.shutdown_with_timeout(FLUSH_MAX);
             }
+            output.flush(FLUSH_MAX);
         }
     }
 

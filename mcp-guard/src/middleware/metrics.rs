@@ -126,7 +126,7 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ("mcp_guard_spans_dropped_total", "Spans that no collector got: no room to wait (full), or the export failed."),
     (
         "mcp_guard_log_lines_dropped_total",
-        "Log lines that were not written, since more of their kind came than 100 a second.",
+        "Log lines that were not written: more than 100 a second of their kind came (rate), the output takes none (full), or it failed.",
     ),
     ("mcp_guard_results_replaced_total", "Results that broke their output schema and were replaced by an error."),
 ];
