@@ -13,6 +13,7 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod connection;
+pub mod core_dumps;
 pub mod demo;
 pub mod drain;
 mod event;

@@ -7,6 +7,7 @@ use serde::de;
 use super::key_path::KeyPath;
 use super::node::{Content, Node};
 use super::problem::Problem;
+use super::redact::without_credentials;
 
 /// What serde says about a part that does not fit, and where it was.
 #[derive(Debug)]
@@ -40,17 +41,19 @@ impl Fault {
         let (place, at, what) = match self.reason {
             Reason::UnknownKey { allowed } => (on_key, node.path.clone(), unknown_key(&path, allowed)),
             Reason::MissingKey(key) => (node.place, node.path.key(key), "is missing, and has no default".into()),
-            Reason::WrongKind { allowed } => (
-                node.place,
-                node.path.clone(),
-                format!("{} is not allowed here: write {}", shown(node), kind(&allowed)),
-            ),
+            Reason::WrongKind { allowed } => {
+                // Where several values belong, one is often a whole command, or a credential.
+                let is_scalar = matches!(&node.content, Content::Scalar(value) if value.is_string());
+                let is_many = ["a map", "a sequence"].contains(&allowed.as_str());
+                let shown = if is_scalar && is_many { "text".into() } else { shown(node) };
+                (node.place, node.path.clone(), format!("{shown} is not allowed here: write {}", kind(&allowed)))
+            }
             Reason::UnknownVariant { allowed } => {
                 (node.place, node.path.clone(), format!("{} is not allowed here: write {}", shown(node), any(allowed)))
             }
             Reason::Other(what) => {
                 let (inner, what) = about_child(node, &what);
-                return (Problem { place: inner.place, path: inner.path.clone(), what: what.into() }, path);
+                return (Problem { place: inner.place, path: inner.path.clone(), what: told(inner, what) }, path);
             }
         };
         (Problem { place, path: at, what }, path)
@@ -66,6 +69,17 @@ fn about_child<'a, 'b>(node: &'a Node, what: &'b str) -> (&'a Node, &'b str) {
         Some(child) => (child, rest),
         None => (node, what),
     }
+}
+
+/// What a policy says of `node`, which may quote it, without what may be secret.
+fn told(node: &Node, what: &str) -> String {
+    if node.written.is_none() {
+        return without_credentials(what);
+    }
+    // It may quote a part of the value, so all is left out but what is allowed.
+    let allowed = [": write ", ": allowed ", ": at most "].iter().filter_map(|mark| what.rfind(mark)).max();
+    let allowed = allowed.and_then(|at| what.get(at..)).unwrap_or_default();
+    format!("{} is not allowed here{allowed}", shown(node))
 }
 
 fn unknown_key(path: &KeyPath, allowed: &[&str]) -> String {
@@ -96,11 +110,12 @@ const VALUE_CHARS_MAX: usize = 60;
 /// A part as it is told to people; what may be secret is not told.
 fn shown(node: &Node) -> String {
     match &node.content {
-        _ if node.path.passes("environment") => "this value".into(),
+        _ if ["environment", "command"].iter().any(|key| node.path.passes(key)) => "this value".into(),
+        _ if let Some(written) = &node.written => written.clone(),
         Content::List(_) => "a list".into(),
         Content::Mapping(_) => "a mapping".into(),
         Content::Scalar(value) => {
-            let text = value.to_string();
+            let text = without_credentials(&value.to_string());
             match text.char_indices().nth(VALUE_CHARS_MAX) {
                 Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
                 None => text,

@@ -12,6 +12,8 @@ pub(super) struct Node {
     pub(super) path: KeyPath,
     pub(super) place: Place,
     pub(super) content: Content,
+    /// How a scalar was written that refers to the environment, where secrets are: what it stands for is never told.
+    pub(super) written: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,7 +33,7 @@ pub(super) struct Entry {
 impl Node {
     /// An empty mapping: a config in which nothing was written.
     pub(super) fn empty(place: Place) -> Self {
-        Self { path: KeyPath::root(), place, content: Content::Mapping(Vec::new()) }
+        Self { path: KeyPath::root(), place, content: Content::Mapping(Vec::new()), written: None }
     }
 
     /// The part at `path`, counted in this tree as it is now.
@@ -85,6 +87,7 @@ impl Node {
         }
         node.place = place;
         node.content = content;
+        node.written = None;
     }
 
     /// The tree without its places.

@@ -52,6 +52,17 @@ fn url_redacted(text: &str) -> String {
     }
 }
 
+/// `text` with the URLs in it as [`redact`] leaves them.
+pub(super) fn without_credentials(text: &str) -> String {
+    let is_end = |letter: char| letter.is_whitespace() || ['"', '\'', '`'].contains(&letter);
+    text.split_inclusive(is_end)
+        .map(|word| {
+            let (word, end) = word.strip_suffix(is_end).map_or((word, ""), |stripped| word.split_at(stripped.len()));
+            url_redacted(word) + end
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -67,6 +78,17 @@ mod tests {
             ("report_*", "report_*"),
         ] {
             assert_eq!(redact(json!(text)), json!(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_in_a_message_has_no_credentials() {
+        for (text, expected) in [
+            ("\"http://me:pw@host:80\" is not an address", "\"http://<redacted>@host:80\" is not an address"),
+            ("`https://app/?key=1` is no origin", "`https://app/?<redacted>` is no origin"),
+            ("write http[s]://HOST[:PORT][/PATH], or me@host?", "write http[s]://HOST[:PORT][/PATH], or me@host?"),
+        ] {
+            assert_eq!(without_credentials(text), expected);
         }
     }
 

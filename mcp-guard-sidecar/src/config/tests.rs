@@ -93,7 +93,25 @@ fn a_wrong_flag_is_named_in_place_of_a_line() {
 #[test]
 fn a_flag_over_a_section_of_the_wrong_kind_does_not_hide_the_mistake() {
     let flags = Flags { upstream: Some("http://node/mcp".into()), ..Flags::default() };
-    assert!(error("upstreams: http://node", &flags).starts_with("guard.yaml:1:12: upstreams: \"http://node\" is not"));
+    assert!(error("upstreams: http://node", &flags).starts_with("guard.yaml:1:12: upstreams: text is not"));
+}
+
+#[test]
+fn what_may_be_secret_is_not_told_and_what_is_allowed_is() {
+    for (text, told) in [
+        ("upstreams: [{command: node --token s3cret}]", "command: text is not allowed here: write a list"),
+        ("upstreams: [{command: [node, 1234]}]", "command[1]: this value is not allowed here: write text, in quotes"),
+        (
+            "upstreams: [{command: [node]}]\nlisteners: [{address: 'http://me:s3cret@h'}]",
+            "\"http://<redacted>@h\" is not",
+        ),
+        ("guard: {limits: {body: '${PATH}'}}", "body: ${PATH} is not allowed here: write a whole number with B"),
+        ("telemetry: {logs: {level: '${PATH}'}}", "level: ${PATH} is not allowed here: write off, error"),
+        ("version: '${PATH}'", "version: ${PATH} is not allowed here: write 1"),
+    ] {
+        let error = error(text, &Flags::default());
+        assert!(error.contains(told) && !error.contains("s3cret") && !error.contains("/bin"), "{error}");
+    }
 }
 
 #[test]

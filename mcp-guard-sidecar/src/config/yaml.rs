@@ -94,6 +94,12 @@ impl<'a> Reader<'a> {
         if path.steps().len() > DEPTH_MAX {
             return Err(at(&span, &format!("nested deeper than {DEPTH_MAX}: no key needs that")));
         }
+        let mut written = None;
+        if let Event::Scalar(text, ..) = &event
+            && text.contains("${")
+        {
+            written = Some(text.to_string());
+        }
         let content = match event {
             Event::Scalar(text, style, 0, None) => self.scalar(&text, style, &span, path),
             Event::SequenceStart(0, None) => Some(Content::List(self.list(path)?)),
@@ -121,7 +127,7 @@ impl<'a> Reader<'a> {
             | Event::SequenceEnd
             | Event::MappingEnd => return Err(at(&span, "not YAML: a value is missing")),
         };
-        Ok(content.map(|content| Node { path: path.clone(), place: place(&span), content }))
+        Ok(content.map(|content| Node { path: path.clone(), place: place(&span), content, written }))
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: &Span, path: &KeyPath) -> Option<Content> {

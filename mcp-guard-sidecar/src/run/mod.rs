@@ -23,6 +23,7 @@ use crate::admin_app::AdminApp;
 use crate::admission::Connections;
 use crate::cli::complain;
 use crate::config::{Config, ListenAddress};
+use crate::core_dumps;
 use crate::drain::Drain;
 use crate::hand_over::{Exchange, Heir, Predecessor, Sockets};
 use crate::health::Healths;
@@ -116,6 +117,7 @@ pub fn start(
     announce: impl FnOnce(&Addresses),
 ) -> Result<(), RunError> {
     let telemetry = telemetry::init(config.telemetry())?;
+    core_dumps::forbid();
     open_files::raise();
     let metrics = metrics_page::install()?;
     // Where a predecessor listens, nobody else can: it is its sockets that are used.

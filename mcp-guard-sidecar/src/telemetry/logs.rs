@@ -48,9 +48,21 @@ pub(super) fn init(config: &LogConfig, exported: Option<&Logs>) -> Result<(Level
         let is_own = filter_fn(|of| !EXPORTER.iter().any(|target| of.target().starts_with(target)));
         OpenTelemetryTracingBridge::new(&logs.provider).with_filter(is_own)
     });
-    Registry::default().with(filter).with(Flood::default()).with(lines).with(exported).try_init()?;
+    let bounded = filter_fn(|of| is_told(of.target(), *of.level()));
+    Registry::default().with(filter).with(bounded).with(Flood::default()).with(lines).with(exported).try_init()?;
     Ok((Level(handle), output))
 }
+
+/// Whether a line may be written at all, whatever the config or `RUST_LOG` asks for.
+///
+/// What libraries say for the sake of their own developers holds what passes through them: tungstenite's frames, the head
+/// with which it connects, certificates in hex. So of theirs only what an operator is to know of is written.
+fn is_told(target: &str, level: tracing::Level) -> bool {
+    level <= tracing::Level::INFO || OWN.iter().any(|own| target.split("::").next() == Some(own))
+}
+
+/// Whose lines hold no secrets at any level: tests/leaks looks for them.
+const OWN: [&str; 2] = ["mcp_guard", "mcp_guard_sidecar"];
 
 /// Whose lines an exporter causes.
 const EXPORTER: [&str; 4] = ["opentelemetry", "tonic", "hyper", "h2"];
@@ -66,6 +78,28 @@ impl Level {
         let outcome = outcome.and_then(|filter| self.0.reload(filter).map_err(|error| error.to_string()));
         if let Err(error) = outcome {
             tracing::warn!(error, "log level");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::is_told;
+
+    #[test]
+    fn of_libraries_only_what_an_operator_is_to_know_of_is_told() {
+        for (target, level, told) in [
+            ("mcp_guard::trace::service", Level::TRACE, true),
+            ("mcp_guard_sidecar", Level::TRACE, true),
+            ("mcp_guard_sidecars", Level::DEBUG, false),
+            ("tungstenite::protocol", Level::TRACE, false),
+            ("rustls::client::hs", Level::DEBUG, false),
+            ("log", Level::INFO, true),
+            ("pingora_core::server", Level::WARN, true),
+        ] {
+            assert_eq!(is_told(target, level), told, "{target} at {level}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use rustls::pki_types::pem;
 use thiserror::Error;
 
 /// Why there is no TLS with these files.
@@ -54,12 +55,27 @@ pub enum FileFault {
     #[error("is larger than {0} bytes")]
     TooLarge(u64),
     /// Something in it is not PEM.
-    #[error("is not PEM: {0}")]
-    NotPem(rustls::pki_types::pem::Error),
+    #[error("is not PEM: {}", told(.0))]
+    NotPem(pem::Error),
+    /// The text itself, where its file should be named.
+    #[error("is the text of a key or certificate: write the path of its file")]
+    NotAPath,
     /// PEM, but not of this.
     #[error("has no {0} in it")]
     Without(&'static str),
     /// Not a certificate that can be read.
     #[error("has a certificate that cannot be used: {0}")]
     BadCertificate(String),
+}
+
+/// What is wrong, without what is written there: the library shows the line, and a key that has lost its line ends is one.
+fn told(fault: &pem::Error) -> &'static str {
+    match fault {
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is not as it should be, or goes on after its dashes",
+        pem::Error::MissingSectionEnd { .. } => "there is no END line for a BEGIN line",
+        pem::Error::Base64Decode(_) => "what is between BEGIN and END is no base64",
+        pem::Error::Io(_) => "it cannot be read to its end",
+        pem::Error::SectionTooLarge => "what is between BEGIN and END is too large",
+        pem::Error::NoItemsFound | _ => "it cannot be read",
+    }
 }

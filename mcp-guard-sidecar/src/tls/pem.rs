@@ -29,6 +29,10 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 
 impl PemFile {
     pub(super) fn read(&self) -> Result<Pem, TlsError> {
+        if self.path.to_string_lossy().contains("-----BEGIN ") {
+            // It is a secret, not a path, so it is not shown.
+            return Err(Self { key: self.key.clone(), path: "<redacted>".into() }.fault(FileFault::NotAPath));
+        }
         let mut bytes = Vec::new();
         let read = File::open(&self.path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
         read.map_err(|error| self.fault(error.into()))?;

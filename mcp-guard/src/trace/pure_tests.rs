@@ -244,8 +244,8 @@ fn a_uri_is_shown_without_password_query_and_fragment() {
 #[test]
 fn a_session_is_shown_in_legacy_revisions_only() {
     let mut call = call("tools/call", "weather");
-    call.session = Some("s1".into());
-    assert_eq!(attribute(&call, "mcp.session.id").as_deref(), Some("s1"));
+    call.session = Some("0123456789ABCDEF0123456789ABCDEF".into());
+    assert_eq!(attribute(&call, "mcp.session.id").as_deref(), Some("01234567"));
     assert_eq!(attribute(&call, "jsonrpc.request.id").as_deref(), Some("a\"7"));
     call.revision = Revision::V2026_07_28;
     assert_eq!(attribute(&call, "mcp.session.id"), None);

@@ -11,8 +11,11 @@ use crate::refusal::Reason;
 /// The longest name of a tool or prompt that a span shows: what 2025-11-25 allows a tool. A caller makes names up.
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// The longest resource URI and session id that a span shows; a longer one is left out.
+/// The longest resource URI that a span shows; a longer one is left out.
 pub const URI_BYTES_MAX: usize = 1024;
+
+/// How much of the id of a session a span shows at most, which is what the log shows of the guard's own.
+const HINT_BYTES_MAX: usize = 8;
 
 /// What went wrong, as `error.type` and, where the answer has one, as the JSON-RPC code.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,8 +53,8 @@ pub fn attributes(call: &Call) -> Vec<KeyValue> {
     }
     if let Some(session) = call.session.as_deref() {
         // A stateless revision has no sessions, whatever the header says.
-        if !call.revision.is_stateless() && session.len() <= URI_BYTES_MAX {
-            add("mcp.session.id", session);
+        if !call.revision.is_stateless() && !hint(session).is_empty() {
+            add("mcp.session.id", hint(session));
         }
     }
     match (name_of_tool_or_prompt(call), call.target.as_deref()) {
@@ -72,6 +75,13 @@ fn is_about_a_resource(method: &Method) -> bool {
     [Method::RESOURCES_READ, Method::RESOURCES_SUBSCRIBE, Method::RESOURCES_UNSUBSCRIBE]
         .into_iter()
         .any(|name| method.is(name))
+}
+
+/// The beginning of a session's id: enough to find its spans, and its lines in the log, too little to speak in it. Of a short
+/// one it is less, since what is left has to be a secret still.
+fn hint(session: &str) -> &str {
+    let length = HINT_BYTES_MAX.min(session.len() / 4);
+    session.get(..session.floor_char_boundary(length)).unwrap_or_default()
 }
 
 /// A URI without user information, query and fragment, where passwords and arguments stand (I9).
