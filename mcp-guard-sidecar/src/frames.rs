@@ -43,8 +43,8 @@ pub(crate) async fn write(
     loop {
         let message = tokio::select! {
             biased;
-            line = lines.recv() => line.and_then(|line| text(&line.into(), ends_messages)),
             _ = pings.tick() => Some(Message::Ping(Bytes::new())),
+            line = lines.recv() => line.map(|line| text(&line.into(), ends_messages)),
             () = &mut ended => None,
         };
         let Some(message) = message else { break };
@@ -62,12 +62,14 @@ pub(crate) async fn write(
     Ok(())
 }
 
-fn text(line: &Bytes, ends_messages: bool) -> Option<Message> {
-    let mut text = std::str::from_utf8(line).ok()?.to_owned();
+/// What is no UTF-8 would end the socket of who gets it (RFC 6455, section 8.1), with all else that runs on it: it is
+/// replaced, as who reads a stream of events does.
+fn text(line: &Bytes, ends_messages: bool) -> Message {
+    let mut text = String::from_utf8_lossy(line).into_owned();
     if ends_messages {
         text.push('\n');
     }
-    Some(Message::Text(Utf8Bytes::from(text)))
+    Message::Text(Utf8Bytes::from(text))
 }
 
 /// The next message.
@@ -85,5 +87,19 @@ pub(crate) async fn next(stream: &mut (impl Stream<Item = Result<Message, Error>
             Ok(Some(Err(error))) => return Err(error.to_string()),
             Err(_) => return Err(format!("silent for {SILENCE_MAX:?}")),
         }
+    }
+}
+
+#[cfg(test)]
+#[path = "../../fuzz/checks/web_socket.rs"]
+mod fuzz_check;
+
+#[cfg(test)]
+mod tests {
+    use super::fuzz_check;
+
+    #[test]
+    fn the_seeds_of_the_fuzz_target_are_read_well() {
+        crate::fuzz_seeds::for_each("web_socket", fuzz_check::check);
     }
 }

@@ -1,8 +1,8 @@
 //! PROXY protocol, version 2: a load balancer says whom it speaks for (HAProxy, "The PROXY protocol", section 2.2).
 //!
 //! Read are the source address over IPv4 and IPv6, and `LOCAL`, by which the balancer speaks for itself. What else the
-//! header holds is skipped. Version 1, a header that is longer than 4 KiB, and none at all end the connection unanswered, as
-//! the protocol asks: a guess would let clients name addresses of their own.
+//! header holds is skipped. Version 1, a family that the protocol does not define, a header that is longer than 4 KiB, and
+//! none at all end the connection unanswered, as the protocol asks: a guess would let clients name addresses of their own.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -60,6 +60,11 @@ fn rest(start: &[u8; START_BYTES]) -> Result<usize, NoHeader> {
     }
 }
 
+/// Whether a family of addresses and a kind of socket are defined at all: what is not, has to be refused.
+fn is_defined(family: u8) -> bool {
+    family >> 4 <= 3 && family & 0xf <= 2
+}
+
 /// The source address, if there is one.
 fn source(start: &[u8; START_BYTES], addresses: &[u8]) -> Result<Option<IpAddr>, NoHeader> {
     let [.., command, family, _, _] = *start;
@@ -79,13 +84,18 @@ fn source(start: &[u8; START_BYTES], addresses: &[u8]) -> Result<Option<IpAddr>,
             Ok(Some(Ipv6Addr::from(*source).to_canonical()))
         }
         // A socket of another kind has no address that means anything here.
-        _ => Ok(None),
+        _ if is_defined(family) => Ok(None),
+        _ => Err(NoHeader::Other),
     }
 }
 
 fn whole(addresses: &[u8], length: usize) -> Result<(), NoHeader> {
     if addresses.len() < length { Err(NoHeader::Cut) } else { Ok(()) }
 }
+
+#[cfg(test)]
+#[path = "../../fuzz/checks/proxy_protocol.rs"]
+mod fuzz_check;
 
 #[cfg(test)]
 mod tests {
@@ -133,6 +143,8 @@ mod tests {
             (&b"PROXY TCP4 192.0.2.7 10.0.0.1 80 443\r\n"[..], "no PROXY protocol header"),
             (b"POST /mcp HTTP/1.1\r\nhost: a\r\n", "no PROXY protocol header"),
             (&header(0x11, TCP_OVER_IPV4, &IPV4), "no PROXY protocol header"),
+            (&header(PROXY, 0x13, &IPV4), "no PROXY protocol header"),
+            (&header(PROXY, 0x41, &IPV4), "no PROXY protocol header"),
             (&header(PROXY, TCP_OVER_IPV4, &IPV4[..11]), "ends within its addresses"),
             (&header(PROXY, TCP_OVER_IPV6, &IPV4), "ends within its addresses"),
             (&header(PROXY, TCP_OVER_IPV4, &[0; 5000]), "of 5000 bytes: at most 4096"),
@@ -141,6 +153,11 @@ mod tests {
             let told = read_all(bytes).await.0.unwrap_err();
             assert!(told.contains(why), "{told}");
         }
+    }
+
+    #[test]
+    fn the_seeds_of_the_fuzz_target_are_read_well() {
+        crate::fuzz_seeds::for_each("proxy_protocol", fuzz_check::check);
     }
 
     proptest! {

@@ -6,12 +6,13 @@ use bytes::{Buf, Bytes};
 use futures_util::stream::{Stream, unfold};
 use http::{HeaderMap, header};
 use mcp_guard::middleware::Handler;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
 use super::{Bridge, Doors, channel};
 use crate::activity::Silence;
+use crate::lines;
 use crate::served::Served;
 
 /// Serves a client to its end.
@@ -23,13 +24,13 @@ where
     let (out, messages) = channel();
     let head = HeaderMap::from_iter([(header::HOST, doors.host.clone())]);
     let bridge = Bridge::new(served, &doors.path, head, out);
-    let lines = lines(reader, doors, silence);
-    tokio::join!(bridge.serve(lines, true), write(writer, messages, silence));
+    let said = said(reader, doors, silence);
+    tokio::join!(bridge.serve(said, true), write(writer, messages, silence));
 }
 
 /// The lines that come, up to one that cannot be meant. Each has its time from its first byte on, and the first one from
 /// the beginning.
-fn lines(reader: impl AsyncRead + Unpin, doors: &Doors, silence: Silence) -> impl Stream<Item = Bytes> {
+fn said(reader: impl AsyncRead + Unpin, doors: &Doors, silence: Silence) -> impl Stream<Item = Bytes> {
     let (bytes_max, limit) = (doors.message_bytes_max, doors.message_timeout);
     let state = (BufReader::new(reader), true, false);
     unfold(state, move |(mut reader, is_first, is_over)| async move {
@@ -48,12 +49,7 @@ fn lines(reader: impl AsyncRead + Unpin, doors: &Doors, silence: Silence) -> imp
 async fn read_line(reader: &mut BufReader<impl AsyncRead + Unpin>, bytes_max: usize, limit: Duration) -> Option<Bytes> {
     loop {
         reader.fill_buf().await.ok()?;
-        let mut line = Vec::new();
-        let mut bounded = (&mut *reader).take(bytes_max as u64 + 1);
-        let read = timeout(limit, bounded.read_until(b'\n', &mut line)).await.ok()?.ok()?;
-        if read == 0 || line.trim_ascii_end().len() > bytes_max {
-            return None;
-        }
+        let mut line = timeout(limit, lines::read_line(reader, bytes_max)).await.ok()?.ok()??;
         line.truncate(line.trim_ascii_end().len());
         if !line.is_empty() {
             return Some(line.into());

@@ -20,7 +20,8 @@ use tokio::time::{sleep, timeout};
 
 use super::heir::sessions_path;
 use super::leftovers::{Left, Leftovers};
-use super::link::{Incoming, Link, Message, Moved};
+use super::link::{Incoming, Link};
+use super::message::{Message, Moved};
 use super::other::Other;
 use crate::upstream::sessions::SessionNode;
 
@@ -334,7 +335,8 @@ impl Exchange {
     fn keep_left(&self, moved: Moved, idle: Duration, is_successors: bool) {
         let mut left = lock(&self.0.left);
         let Some(id) = moved.record.id().filter(|id| !self.has(*id)) else { return };
-        left.keep(id, Left { what: moved, until: clock::now() + idle, is_successors });
+        let Some(moved) = Left::new(moved, clock::now(), idle, is_successors) else { return };
+        left.keep(id, moved);
         drop(left);
         self.look_whether_open();
     }

@@ -1,7 +1,7 @@
 //! Sessions of other processes, until their clients come.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mcp_guard::session::SessionId;
 
@@ -26,6 +26,13 @@ pub(super) struct Left<T> {
     pub(super) until: Instant,
     /// Whether the successor has it too.
     pub(super) is_successors: bool,
+}
+
+impl<T> Left<T> {
+    /// One that waits for `idle` from `now` on; `None` if there is no such time.
+    pub(super) fn new(what: T, now: Instant, idle: Duration, is_successors: bool) -> Option<Self> {
+        Some(Self { what, until: now.checked_add(idle)?, is_successors })
+    }
 }
 
 impl<T> Default for Leftovers<T> {
@@ -84,8 +91,6 @@ impl<T> Leftovers<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use mcp_guard::middleware::clock;
 
     use super::*;
@@ -107,11 +112,12 @@ mod tests {
     fn each_waits_as_long_as_it_may() {
         let (mut leftovers, now) = (Leftovers::default(), clock::now());
         for seconds in 1..=3 {
-            let until = now + Duration::from_secs(seconds);
-            leftovers.keep(SessionId::from_bits(seconds.into()), Left { what: seconds, until, is_successors: false });
+            let left = Left::new(seconds, now, Duration::from_secs(seconds), false).unwrap();
+            leftovers.keep(SessionId::from_bits(seconds.into()), left);
         }
         leftovers.expire(now + Duration::from_secs(2));
         assert_eq!(leftovers.drain().map(|left| left.what).collect::<Vec<_>>(), [3]);
         assert_eq!(leftovers.len(), 0);
+        assert!(Left::new((), now, Duration::from_secs(u64::MAX), false).is_none(), "another process may say anything");
     }
 }

@@ -1,12 +1,4 @@
-//! What two processes say to each other about sessions: JSON lines on a Unix socket.
-//!
-//! ```text
-//! {"offer":true}                            the old one's first: whether it has any
-//! {"ask":"ID"}                              have you this session?
-//! {"given":{"id":"ID","moved":MOVED}}       the answer; null if not
-//! {"ended":"ID"}                            its client has ended it
-//! {"left":{"seconds":3600,"moved":MOVED}}   this one goes on there, if anybody asks for it within so long
-//! ```
+//! The way to another process: whom this one asks, and what it is told.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,31 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mcp_guard::session::SessionId;
-use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Mutex as Turn, oneshot};
 
-use crate::upstream::sessions::Record;
-
-/// A session that goes over.
-#[derive(Clone, Deserialize, Serialize)]
-pub(super) struct Moved {
-    /// Among which sessions it is kept.
-    pub(super) of: String,
-    pub(super) record: Record,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Message {
-    Offer(bool),
-    Ask(String),
-    Given { id: String, moved: Option<Moved> },
-    Ended(String),
-    Left { seconds: u64, moved: Moved },
-}
+use super::message::{Message, Moved};
 
 /// The other process.
 pub(super) struct Link {
@@ -49,10 +22,6 @@ pub(super) struct Link {
 
 /// What it says.
 pub(super) struct Incoming(BufReader<OwnedReadHalf>);
-
-/// All that a session may have said, [`SUBSCRIPTIONS_MAX`](mcp_guard::session::SUBSCRIPTIONS_MAX) times
-/// [`REQUEST_BYTES_MAX`](mcp_guard::session::REQUEST_BYTES_MAX), with what is escaped in it.
-const LINE_BYTES_MAX: u64 = 64 << 20;
 
 impl Link {
     pub(super) fn over(stream: UnixStream) -> (Arc<Self>, Incoming) {
@@ -108,9 +77,7 @@ impl Link {
     async fn send(&self, messages: impl IntoIterator<Item = Message>) -> io::Result<()> {
         let mut writer = self.writer.lock().await;
         for message in messages {
-            let mut line = serde_json::to_vec(&message)?;
-            line.push(b'\n');
-            writer.write_all(&line).await?;
+            writer.write_all(&message.line()?).await?;
         }
         writer.flush().await
     }
@@ -123,9 +90,6 @@ impl Link {
 impl Incoming {
     /// The next message; `None` behind the last.
     pub(super) async fn next(&mut self) -> Option<Message> {
-        let mut line = Vec::new();
-        let read = (&mut self.0).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await;
-        // What is no message is of no version of the guard: nothing that comes behind it can be relied on.
-        read.ok().filter(|bytes| *bytes > 0).and_then(|_| serde_json::from_slice(&line).ok())
+        Message::read(&mut self.0).await
     }
 }

@@ -9,9 +9,13 @@
 //! there; sessions go on in the new one ([`Exchange`]).
 
 mod exchange;
+#[cfg(test)]
+#[path = "../../../fuzz/checks/hand_over.rs"]
+mod fuzz_check;
 mod heir;
 mod leftovers;
 mod link;
+mod message;
 mod other;
 
 use std::fmt;

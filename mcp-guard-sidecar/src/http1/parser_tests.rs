@@ -7,12 +7,7 @@ use super::*;
 
 #[test]
 fn the_seeds_of_the_fuzz_target_are_read_well() {
-    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/http1");
-    let seeds: Vec<_> = std::fs::read_dir(seeds).unwrap().map(|seed| seed.unwrap().path()).collect();
-    assert!(!seeds.is_empty());
-    for seed in seeds {
-        fuzz_check::check(&std::fs::read(seed).unwrap());
-    }
+    crate::fuzz_seeds::for_each("http1", fuzz_check::check);
 }
 
 #[test]

@@ -19,8 +19,12 @@
 //! | sessions with streams                | `limits.sessions`: new streams have no ids                     |
 
 mod answer;
+#[cfg(test)]
+#[path = "../../../fuzz/checks/replay.rs"]
+mod fuzz_check;
 mod source;
 mod stream;
+mod sweeper;
 mod table;
 
 use std::sync::Arc;
@@ -32,27 +36,14 @@ use mcp_guard::revision::Revision;
 
 pub use self::answer::Resumption;
 pub(crate) use self::answer::{Entry, Resuming};
-pub(crate) use self::source::Source;
-pub(crate) use self::stream::Reader;
 use self::stream::Stream;
-pub use self::table::{Streams, Sweeper};
+pub(crate) use self::stream::{Reader, Source};
+pub use self::sweeper::Sweeper;
+pub use self::table::Streams;
+use self::table::{Found, Owner};
 
 /// How long the answer to a call may take before it begins as a stream.
 const PRIMED_AFTER: Duration = Duration::from_secs(2);
-
-/// How long a stream without a client is kept, and one that has ended.
-const KEPT: Duration = Duration::from_secs(120);
-
-const EVENTS_MAX: usize = 64;
-const BYTES_MAX: usize = 256 << 10;
-const STREAMS_MAX: usize = 16;
-
-/// Whose a stream is.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct Owner {
-    session: HeaderValue,
-    subject: Option<Arc<str>>,
-}
 
 /// The answer to a request, as far as it can be resumed.
 #[derive(Debug)]
@@ -96,28 +87,13 @@ impl Resumable {
     }
 }
 
-/// What a GET names to be resumed.
-enum Found {
-    /// The stream that is kept, behind this event.
-    Kept(Arc<Stream>, u64),
-    /// One that only listened, and is not kept here: what it missed is lost, what is to come is not.
-    Listened,
-    /// The answer to a call, which is not kept here.
-    Answer,
-}
-
 /// What a GET resumes; `None` if that is nothing of a guard's own.
 fn found(streams: &Streams, method: &Method, headers: &HeaderMap, subject: Option<&Arc<str>>) -> Option<Found> {
     if *method != Method::GET {
         return None;
     }
-    let (stream, event) = stream::parse_id(headers.get(&LAST_EVENT_ID)?.to_str().ok()?)?;
     let owner = Owner { session: headers.get(&SESSION)?.clone(), subject: subject.cloned() };
-    Some(match streams.find(&owner, stream) {
-        Some(stream) => Found::Kept(stream, event),
-        None if stream::answers_call(stream) => Found::Answer,
-        None => Found::Listened,
-    })
+    streams.found(&owner, headers.get(&LAST_EVENT_ID)?.to_str().ok()?)
 }
 
 /// Forgets the streams of a session that its client ends with this request.

@@ -11,9 +11,6 @@ use mcp_guard::session::one_line;
 
 use crate::event::event;
 
-/// What is still to come of a stream: whole events in each piece.
-pub(crate) type Source = Pin<Box<dyn futures_util::Stream<Item = Bytes> + Send>>;
-
 /// The events of a body.
 pub(crate) struct OfBody<B>(pub(crate) B);
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -9,7 +10,14 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, BytesMut};
 use mcp_guard::middleware::{clock, split_events};
 
-use super::{BYTES_MAX, EVENTS_MAX, Source};
+/// Most events that are kept of a stream.
+pub(super) const EVENTS_MAX: usize = 64;
+
+/// Most bytes of them; the last event is kept whatever its length.
+pub(super) const BYTES_MAX: usize = 256 << 10;
+
+/// What is still to come of a stream: whole events in each piece.
+pub(crate) type Source = Pin<Box<dyn futures_util::Stream<Item = Bytes> + Send>>;
 
 /// A stream that can be resumed.
 pub(super) struct Stream {
@@ -103,10 +111,9 @@ impl State {
     /// Keeps the events of a piece with their ids. What has no data, as a comment, is not kept.
     fn keep(&mut self, stream: u64, piece: &[u8]) {
         for event in split_events(piece) {
-            let has =
-                |field: &[u8]| event.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| line.starts_with(field));
-            let is_numbered = has(b"id:");
-            if !is_numbered && !has(b"data") {
+            let lines = || event.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty());
+            let is_numbered = lines().any(is_id);
+            if !is_numbered && !lines().any(|line| line.starts_with(b"data")) {
                 continue;
             }
             if *self.has_own_ids.get_or_insert(is_numbered) {
@@ -115,9 +122,11 @@ impl State {
             let mut numbered = BytesMut::with_capacity(event.len() + ID_BYTES_MAX);
             numbered.put_slice(format!("id: {}\n", id(stream, self.next)).as_bytes());
             // A stream that was primed has the guard's ids, whatever the node says later: of two the last would hold.
-            for line in event.split_inclusive(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"id:")) {
+            for line in lines().filter(|line| !is_id(line)) {
                 numbered.put_slice(line);
+                numbered.put_u8(b'\n');
             }
+            numbered.put_u8(b'\n');
             self.push(numbered.freeze());
         }
     }
@@ -141,6 +150,11 @@ impl State {
         let at = self.kept.partition_point(|(kept, _)| *kept <= number);
         self.kept.get(at).cloned()
     }
+}
+
+/// Whether a line of an event is its id. A name without a colon is a field too, an empty one.
+fn is_id(line: &[u8]) -> bool {
+    line.strip_prefix(b"id").is_some_and(|value| matches!(value, [] | [b':', ..]))
 }
 
 /// About the bytes of an id and what is around it.

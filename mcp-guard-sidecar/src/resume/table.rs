@@ -4,12 +4,32 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcp_guard::middleware::clock;
-use pingora::server::ShutdownWatch;
-use pingora::services::background::BackgroundService;
+use http::HeaderValue;
 
-use super::stream::{Reader, Stream, numbered};
-use super::{KEPT, Owner, STREAMS_MAX, Source};
+use super::stream::{Reader, Source, Stream, answers_call, numbered, parse_id};
+
+/// How long a stream without a client is kept, and one that has ended.
+pub(super) const KEPT: Duration = Duration::from_secs(120);
+
+/// Most streams of a session.
+pub(super) const STREAMS_MAX: usize = 16;
+
+/// Whose a stream is.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Owner {
+    pub(super) session: HeaderValue,
+    pub(super) subject: Option<Arc<str>>,
+}
+
+/// What a `Last-Event-ID` of the guard's own names.
+pub(super) enum Found {
+    /// The stream that is kept, behind this event.
+    Kept(Arc<Stream>, u64),
+    /// One that only listened, and is not kept here: what it missed is lost, what is to come is not.
+    Listened,
+    /// The answer to a call, which is not kept here.
+    Answer,
+}
 
 /// The streams of all sessions.
 #[derive(Debug)]
@@ -55,6 +75,16 @@ impl Streams {
         Some(stream.read(0))
     }
 
+    /// What `owner` names by this `Last-Event-ID`; `None` if that is no id of a guard's own.
+    pub(super) fn found(&self, owner: &Owner, last_event_id: &str) -> Option<Found> {
+        let (stream, event) = parse_id(last_event_id)?;
+        Some(match self.find(owner, stream) {
+            Some(stream) => Found::Kept(stream, event),
+            None if answers_call(stream) => Found::Answer,
+            None => Found::Listened,
+        })
+    }
+
     pub(super) fn find(&self, owner: &Owner, stream: u64) -> Option<Arc<Stream>> {
         self.lock().by_owner.get(owner)?.iter().find(|known| known.id == stream).cloned()
     }
@@ -81,32 +111,5 @@ impl Streams {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lock().by_owner.values().map(Vec::len).sum()
-    }
-}
-
-/// Forgets streams whose time is over.
-#[derive(Debug)]
-pub struct Sweeper(Arc<Streams>);
-
-const INTERVAL: Duration = Duration::from_secs(10);
-
-impl Sweeper {
-    /// Those of `streams`.
-    pub fn new(streams: Arc<Streams>) -> Self {
-        Self(streams)
-    }
-}
-
-#[async_trait::async_trait]
-impl BackgroundService for Sweeper {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        loop {
-            tokio::select! {
-                biased;
-                () = tokio::time::sleep(INTERVAL) => {}
-                _ = shutdown.changed() => return,
-            }
-            self.0.sweep(clock::now());
-        }
     }
 }

@@ -7,6 +7,8 @@ use mcp_guard::middleware::clock;
 use proptest::prelude::*;
 use tokio::sync::mpsc::{Sender, channel};
 
+use super::stream::{BYTES_MAX, EVENTS_MAX};
+use super::table::{KEPT, STREAMS_MAX};
 use super::*;
 
 fn owner(session: &str, subject: Option<&str>) -> Owner {
@@ -65,6 +67,11 @@ fn position(event: &str) -> (u64, u64) {
 
 fn datas(events: &[Option<String>]) -> Vec<&str> {
     events.iter().flatten().map(|event| data(event)).collect()
+}
+
+#[test]
+fn the_seeds_of_the_fuzz_target_are_resumed_well() {
+    crate::fuzz_seeds::for_each("replay", fuzz_check::check);
 }
 
 #[tokio::test]
@@ -152,13 +159,17 @@ async fn a_client_that_is_there_gets_all_however_many_come_at_once() {
 
 #[tokio::test]
 async fn a_stream_that_was_primed_has_one_numbering() {
-    let streams = Streams::new(10);
-    let (sender, mut reader) = stream(&streams, true);
-    reader.prime();
-    sender.try_send("id: own-7\nevent: message\ndata: x\n\n".into()).unwrap();
-    let read = read(&mut reader);
-    let second = read[1].as_ref().unwrap();
-    assert_eq!((data(second), second.matches("id: ").count(), position(second).1), ("x", 1, 2));
+    for own in ["id: own-7\nevent: message\ndata: x\n\n", "event: message\rid:7\rdata: x\r\r", "data: x\r\nid\r\n\r\n"]
+    {
+        let streams = Streams::new(10);
+        let (sender, mut reader) = stream(&streams, true);
+        reader.prime();
+        sender.try_send(own.into()).unwrap();
+        let read = read(&mut reader);
+        let second = read[1].as_ref().unwrap();
+        let ids = second.split(['\r', '\n']).filter(|line| line.starts_with("id")).count();
+        assert_eq!((data(second), ids, position(second).1), ("x", 1, 2), "{own:?}");
+    }
 }
 
 #[test]

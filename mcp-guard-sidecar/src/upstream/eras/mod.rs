@@ -3,6 +3,9 @@
 pub(in crate::upstream) mod answer;
 pub(crate) mod caller;
 mod detect;
+#[cfg(test)]
+#[path = "../../../../fuzz/checks/eras_object.rs"]
+mod fuzz_check;
 pub(crate) mod message;
 pub(in crate::upstream) mod object;
 mod params;

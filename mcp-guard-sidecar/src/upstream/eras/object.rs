@@ -21,9 +21,9 @@ impl<'a> Object<'a> {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// The value of the member `name`.
+    /// The value of the member `name`: of several, as most parsers, the last.
     pub(in crate::upstream) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
     /// Whether there is a member `name` that is not `null`.
@@ -43,16 +43,14 @@ impl<'a> Object<'a> {
 
     /// Takes the member `name` out.
     pub(in crate::upstream) fn take(&mut self, name: &str) -> Option<Cow<'a, str>> {
-        let place = self.0.iter().position(|(known, _)| known == name)?;
-        Some(self.0.remove(place).1)
+        self.0.extract_if(.., |(known, _)| known == name).last().map(|(_, value)| value)
     }
 
     /// Gives the member `name` the value that is the JSON text `value`.
     pub(in crate::upstream) fn set(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => *known = value.into(),
-            None => self.0.push((name.into(), value.into())),
-        }
+        let mut value = Some(value.into());
+        self.0.retain_mut(|(known, held)| known != name || value.take().map(|value| *held = value).is_some());
+        self.0.extend(value.map(|value| (name.into(), value)));
     }
 
     /// The same, unless there is one.
@@ -167,6 +165,23 @@ mod tests {
         object.change("o", |o| o.set("y", "2"));
         object.change("new", |new| assert!(new.is_empty()));
         assert_eq!(object.to_string(), r#"{"ab":"\u00fc","o":{"x":12345678901234567890123,"y":2}}"#);
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_is_so_no_longer_when_it_is_changed() {
+        let text = r#"{"a":1,"b":2,"\u0061":3}"#;
+        let mut object = Object::read(text).unwrap();
+        assert_eq!(object.get("a"), Some("3"));
+        object.set("a", "4");
+        assert_eq!(object.to_string(), r#"{"a":4,"b":2}"#);
+        let mut object = Object::read(text).unwrap();
+        assert_eq!(object.take("a").as_deref(), Some("3"));
+        assert_eq!(object.to_string(), r#"{"b":2}"#);
+    }
+
+    #[test]
+    fn the_seeds_of_the_fuzz_target_are_changed_well() {
+        crate::fuzz_seeds::for_each("eras_object", super::super::fuzz_check::check);
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Buf;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc::Receiver;
 
 use super::connection::Connection;
 use super::inlet::{Inlet, MESSAGE_BYTES_MAX};
 use super::line::Line;
+use crate::lines::{NoLine, read_line};
 
 /// Serves a connection over a pair of byte streams, in two tasks that end with it.
 pub(crate) fn serve_lines(
@@ -59,21 +60,17 @@ async fn read_lines(reader: impl AsyncRead + Unpin, connection: &Arc<Connection>
     let mut reader = BufReader::new(reader);
     let mut inlet = Inlet::new(connection);
     loop {
-        let mut line = Vec::new();
-        // One more byte than may be, to tell a line that just fits from one that does not.
-        let bounded = (&mut reader).take(MESSAGE_BYTES_MAX as u64 + 1);
-        match { bounded }.read_until(b'\n', &mut line).await {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) => {
+        match read_line(&mut reader, MESSAGE_BYTES_MAX).await {
+            Ok(Some(line)) => inlet.take(line.into()),
+            Ok(None) => return,
+            Err(NoLine::Broken(error)) => {
                 tracing::debug!(session = connection.hint(), %error, "what the node sends broke off");
                 return;
             }
+            Err(NoLine::TooLong(bytes_max)) => {
+                tracing::warn!(session = connection.hint(), bytes_max, "the node sent a line that is too long");
+                return;
+            }
         }
-        if line.len() > MESSAGE_BYTES_MAX {
-            tracing::warn!(session = connection.hint(), MESSAGE_BYTES_MAX, "the node sent a line that is too long");
-            return;
-        }
-        inlet.take(line.into());
     }
 }
