@@ -1,9 +1,10 @@
 //! A server that speaks JSON lines, a session for each connection.
 
+use std::io;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -17,7 +18,7 @@ type Said = Option<Vec<u8>>;
 pub(crate) async fn serve(node: Node, stream: DuplexStream) {
     let (reader, mut writer) = tokio::io::split(stream);
     let (say, mut said) = mpsc::channel::<Said>(16);
-    let mut lines = BufReader::new(reader).lines();
+    let (mut reader, mut held) = (BufReader::new(reader), Vec::new());
     let mut working = JoinSet::new();
     loop {
         tokio::select! {
@@ -28,11 +29,13 @@ pub(crate) async fn serve(node: Node, stream: DuplexStream) {
                     return;
                 }
             }
-            line = lines.next_line() => {
+            line = next_line(&mut reader, &mut held) => {
                 let Ok(Some(line)) = line else { return };
-                let message: Value = match serde_json::from_str(&line) {
+                // What was cut off is no line.
+                let Some(line) = line.strip_suffix(b"\n") else { return };
+                let message: Value = match serde_json::from_slice(line) {
                     Ok(message) => message,
-                    Err(error) => return node.world.breaks(format!("a node was sent {line:?}: {error}")),
+                    Err(error) => return node.world.breaks(format!("a node was sent {:?}: {error}", String::from_utf8_lossy(line))),
                 };
                 if message.get("method").is_some() && message.get("id").is_some() {
                     working.spawn(work(node.clone(), message, say.clone()));
@@ -41,6 +44,12 @@ pub(crate) async fn serve(node: Node, stream: DuplexStream) {
             Some(_) = working.join_next() => {}
         }
     }
+}
+
+/// The next line with its end, or what there is of it at the end; what has come is `held` until it is all there.
+async fn next_line(reader: &mut (impl AsyncBufRead + Unpin), held: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+    let read = reader.read_until(b'\n', held).await?;
+    Ok((read > 0 || !held.is_empty()).then(|| std::mem::take(held)))
 }
 
 async fn work(node: Node, message: Value, say: mpsc::Sender<Said>) {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! MCP_GUARD_SEED=17 cargo nextest run -p mcp-guard-tests --test simulation one_seed --no-capture
-//! MCP_GUARD_SEEDS=1000..101000 cargo nextest run -p mcp-guard-tests --test simulation many_seeds --no-capture
+//! MCP_GUARD_SEEDS=1000..101000 cargo nextest run --cargo-profile seeds -p mcp-guard-tests --test simulation many_seeds --no-capture
 //! ```
 
 mod client;
