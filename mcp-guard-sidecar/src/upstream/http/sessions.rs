@@ -5,7 +5,7 @@
 //!
 //! | the node                                   | what happens                                                          |
 //! |--------------------------------------------|-----------------------------------------------------------------------|
-//! | cannot be reached, or does not know its session (404) | the connection ends: another is made                       |
+//! | cannot be reached, or does not know its session (404) | the connection ends, and what was asked goes to another    |
 //! | breaks off                                 | the same if it cannot be reached any more; else the call fails alone  |
 //! | answers with another status                | an error, the node's own where it has one                             |
 //! | has no stream for what it says (405)       | it is not asked again                                                 |
@@ -168,10 +168,17 @@ impl Spoken {
             if begins { self.open(&caller, message, until).await } else { self.send(&caller, message, until).await };
         let response = match answered {
             Ok(response) => response,
-            Err(error) => return self.broke(&error).await,
+            Err(error) => {
+                if matches!(error, UpstreamError::Unavailable(_) | UpstreamError::Unsent { .. }) {
+                    self.connection.unheard(&said.id);
+                }
+                return self.broke(&error).await;
+            }
         };
         let status = response.status();
         if status == StatusCode::NOT_FOUND && self.has_id() && !begins {
+            // Who does not know the session has not run what came in it.
+            self.connection.unheard(&said.id);
             return self.lose();
         }
         let (_, mut messages) = by(until, Messages::of(response)).await.map_err(|error| error.to_string())?;

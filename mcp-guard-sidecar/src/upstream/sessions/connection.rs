@@ -1,11 +1,12 @@
 //! One connection of a session to its node, from its beginning to its end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use mcp_guard::middleware::clock;
+use mcp_guard::reply::same_id;
 use mcp_guard::session::FromNode;
 use tokio::sync::mpsc;
 
@@ -33,9 +34,18 @@ pub(super) struct Handle {
     pub(super) number: u64,
     pub(super) lines: mpsc::Sender<Line>,
     is_over: Arc<Told<bool>>,
+    /// Requests of which the node has said, or must be taken to have said, that none of it was run; never more than are in flight.
+    unheard: Arc<Mutex<Vec<Box<str>>>>,
 }
 
 impl Handle {
+    /// Whether the request with this id was never run, which is told once.
+    pub(super) fn take_unheard(&self, id: &str) -> bool {
+        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = unheard.iter().position(|other| same_id(other, id));
+        place.map(|place| unheard.swap_remove(place)).is_some()
+    }
+
     /// Ends the connection: who serves it closes it. The session goes on, or not.
     pub(super) fn end(&self) -> bool {
         !self.is_over.set(true)
@@ -55,7 +65,7 @@ impl Connection {
     /// The next connection of `session`, and the messages for its node.
     pub(super) fn new(session: &Arc<Session>, number: u64) -> (Arc<Self>, mpsc::Receiver<Line>) {
         let (lines, receiver) = mpsc::channel(LINES_MAX);
-        let handle = Handle { number, lines, is_over: Arc::default() };
+        let handle = Handle { number, lines, is_over: Arc::default(), unheard: Arc::default() };
         (Arc::new(Self { session: Arc::clone(session), handle }), receiver)
     }
 
@@ -82,6 +92,11 @@ impl Connection {
     /// Takes a message of the node.
     pub(super) fn receive(&self, message: &FromNode<'_>, line: Bytes) {
         self.session.receive(message, line);
+    }
+
+    /// Notes, before it [`end`](Self::end)s, that the request with this id was not run: it can go to the next node.
+    pub(crate) fn unheard(&self, id: &str) {
+        self.handle.unheard.lock().unwrap_or_else(PoisonError::into_inner).push(id.into());
     }
 
     /// Ends it: the session learns that its node is gone.

@@ -250,8 +250,13 @@ impl Session {
                 let handle = self.attached().await?;
                 // A node that is gone by now is nobody to ask, and the next one is waited for.
                 if let Some(waiting) = self.note(asking, Some(handle.number))? {
-                    let started = self.exchange(waiting, &handle, line, &mut is_sent).await;
+                    let started = self.exchange(waiting, &handle, line.clone(), &mut is_sent).await;
                     let is_lost = matches!(started, Ok((_, Start::End(End::Broken | End::Replaced))) | Err(_));
+                    // What was not run can go to the node that has taken the session over, if there is one.
+                    if is_lost && handle.take_unheard(asking.id) {
+                        is_sent = false;
+                        continue;
+                    }
                     self.has_answered.fetch_or(!is_lost, Ordering::Relaxed);
                     return started;
                 }
