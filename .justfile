@@ -31,13 +31,17 @@ features:
 seed number:
     MCP_GUARD_SEED={{number}} cargo nextest run -p mcp-guard-tests --test simulation one_seed --no-capture
 
-# Many of them, as in `just seeds 1000..101000`
+# Many of them, as in `just seeds 1000..101000`, by a build that is faster
 seeds range:
-    MCP_GUARD_SEEDS={{range}} cargo nextest run -p mcp-guard-tests --test simulation many_seeds --no-capture
+    MCP_GUARD_SEEDS={{range}} cargo nextest run --cargo-profile seeds -p mcp-guard-tests --test simulation many_seeds --no-capture
 
 # Fuzz one target: message, config, schema, trace_context
 fuzz target seconds="60":
     .ci/fuzz {{target}} {{seconds}}
+
+# Small changes to the pure files of the library, one at a time, and which of them no unit test notices: folders of mcp-guard/src, or all
+mutants *folders:
+    .ci/mutants {{folders}}
 
 # Benches
 bench name="":
@@ -66,6 +70,16 @@ crowd *args:
     cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches -p mcp-load
     target/release/crowd {{args}}
 
+# Load that is steady, rises and comes out of nothing, with a node that gets slow, broken and dead; `--soak 30m` for long
+shapes *args:
+    cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches
+    target/release/shapes {{args}}
+
+# Ten times what the node bears: goodput, refusals, priority, recovery, fairness
+overload *args:
+    cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches
+    target/release/overload {{args}}
+
 # The program as it is released, laid out by a profile of itself: target/optimized/mcp-guard, in a quarter of an hour
 optimized:
     deploy/optimized
@@ -75,6 +89,14 @@ container:
     deploy/container/build
     deploy/container/try
 
+# The released program built twice, from two folders: the same bytes?
+reproducible:
+    deploy/reproducible
+
+# What the program is made of (CycloneDX), to standard output
+sbom:
+    @deploy/sbom
+
 # Kubernetes manifests and Containerfiles against their schemas and rules
 manifests:
     .ci/manifests
@@ -83,9 +105,9 @@ manifests:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Licences, duplicate versions, sources
+# Licences, sources, duplicate versions, advisories
 deny:
-    cargo deny check bans licenses sources
+    .ci/deny
 
 # Install the real programs that the tests talk to
 peers:

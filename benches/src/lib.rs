@@ -17,6 +17,7 @@ mod load;
 mod node;
 mod open_loop;
 mod page;
+pub mod pressure;
 mod proc;
 mod process;
 mod proxy;
