@@ -138,3 +138,52 @@ proptest! {
         let _ = read(text.as_bytes(), reading(None));
     }
 }
+
+fn refused(text: &str) -> (String, Option<Kind>) {
+    let Fault { refusal, call } = single(text).unwrap_err();
+    (refusal.detail().to_owned(), call.map(|call| call.kind))
+}
+
+#[test]
+fn a_name_at_its_bound_is_read_and_one_beyond_is_refused() {
+    let method = |bytes| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{}"}}"#, "m".repeat(bytes));
+    let id = |bytes: usize| format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "i".repeat(bytes - 2));
+    let target = |bytes| {
+        let name = "t".repeat(bytes);
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{name}"}}}}"#)
+    };
+    let bounds: [(&dyn Fn(usize) -> String, usize); 3] =
+        [(&method, METHOD_BYTES_MAX), (&id, ID_BYTES_MAX), (&target, TARGET_BYTES_MAX)];
+    for (text, most) in bounds {
+        assert!(single(&text(most)).is_ok(), "{most}");
+        assert!(single(&text(most + 1)).is_err() && single(&text(most * 2)).is_err(), "{most}");
+    }
+}
+
+#[test]
+fn a_resource_is_what_is_meant_by_all_that_is_about_one() {
+    for method in ["resources/read", "resources/subscribe", "resources/unsubscribe"] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"uri":"a:b","name":"c"}}}}"#);
+        assert_eq!(single(&text).unwrap().target.as_deref(), Some("a:b"), "{method}");
+    }
+}
+
+#[test]
+fn a_refusal_says_what_is_missing_and_to_what_it_answers() {
+    let (detail, kind) = refused(r#"{"jsonrpc":"2.0","id":1}"#);
+    assert_eq!((detail.as_str(), kind), ("a message has a `method`, a `result` or an `error`", Some(Kind::Request)));
+    let (detail, kind) = refused(r#"{"jsonrpc":"2.0","result":{}}"#);
+    assert_eq!((detail.as_str(), kind), ("a response has an `id`", Some(Kind::Response)));
+}
+
+#[test]
+fn what_is_no_json_is_told_by_line_and_column() {
+    assert_eq!(refused("{\"a\":\n\n  x}").0, "line 3 column 3");
+    assert_eq!(refused("x").0, "line 1 column 1");
+}
+
+#[test]
+fn a_header_counts_before_what_initialize_proposes() {
+    let text = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2024-11-05"}}"#;
+    assert_eq!(single(text).unwrap().revision, Revision::V2025_11_25);
+}

@@ -94,6 +94,15 @@ fn the_failure_rate_trips_it_only_with_enough_calls_in_the_window() {
 }
 
 #[test]
+fn a_rate_below_the_one_that_is_allowed_does_not_trip_it() {
+    let now = Instant::now();
+    let mut circuit = circuit(now);
+    let is_failed = |number: usize| if number % 3 == 2 { Verdict::Failure } else { Verdict::Success };
+    (0..30).map(is_failed).for_each(|verdict| end(&mut circuit, verdict, now));
+    assert_eq!(circuit.phase(), Phase::Passing, "10 of 30");
+}
+
+#[test]
 fn two_good_probes_one_after_the_other_let_calls_pass_again() {
     let start = Instant::now();
     let mut circuit = tripped(start);
@@ -296,4 +305,32 @@ fn results_are_counted_anew_under_another_policy() {
     assert_eq!(circuit.phase(), Phase::Passing);
     end(&mut circuit, Verdict::Failure, now);
     assert_eq!(circuit.phase(), Phase::Tripped);
+}
+
+#[test]
+fn a_probe_that_is_out_still_counts_under_another_policy() {
+    let start = Instant::now();
+    let mut circuit = tripped(start);
+    let now = start + OPEN;
+    let probe = admitted(&mut circuit, true, now);
+    circuit.set_policy(BreakerPolicy::default(), now);
+    circuit.settle(probe, Verdict::Failure, now);
+    assert_eq!(circuit.phase(), Phase::Tripped);
+}
+
+#[test]
+fn an_unsafe_call_leaves_the_probe_to_safe_ones_under_another_policy_too() {
+    let start = Instant::now();
+    let mut circuit = tripped(start);
+    let now = start + OPEN;
+    let _ = refused(&mut circuit, true, now - NANO);
+    circuit.set_policy(BreakerPolicy::default(), now);
+    assert_eq!(refused(&mut circuit, false, now), OPEN / 4);
+}
+
+#[test]
+fn a_policy_is_written_as_it_was_read() {
+    let written = r#"{"consecutive_failures":3,"failure_rate":0.25,"window":"1m","minimum_calls":4,"open":"2s","half_open_successes":5}"#;
+    let policy: BreakerPolicy = serde_json::from_str(written).unwrap();
+    assert_eq!(serde_json::to_string(&policy).unwrap(), written);
 }

@@ -58,6 +58,33 @@ fn a_node_that_cannot_be_reached_trips_for_all_calls_and_blames_no_tool() {
 }
 
 #[test]
+fn the_failure_that_trips_a_tool_is_not_counted_against_the_node() {
+    let now = Instant::now();
+    let mut node = node(now);
+    for _ in 0..5 {
+        call(&mut node, "slow", Outcome::TimedOut, now).unwrap();
+    }
+    assert_eq!(node.take_changes(), [Change { tool: Some("slow".into()), phase: Phase::Tripped }]);
+    call(&mut node, "other", Outcome::TimedOut, now).unwrap();
+    assert_eq!(node.take_changes(), [Change { tool: None, phase: Phase::Tripped }], "its fifth in a row");
+}
+
+#[test]
+fn the_node_and_its_tools_are_tripped_no_longer_than_another_policy_allows() {
+    let now = Instant::now();
+    let short = serde_json::from_value(serde_json::json!({"open": "1s"})).unwrap();
+    for (outcome, by_tool) in [(Outcome::ServerError(-32603), true), (Outcome::Unreachable, false)] {
+        let mut node = node(now);
+        for _ in 0..5 {
+            call(&mut node, "bad", outcome, now).unwrap();
+        }
+        node.set_policy(short, now);
+        let retry_after = Duration::from_secs(10);
+        assert_eq!(call(&mut node, "bad", Outcome::Ok, now), Err(Stop { by_tool, retry_after }));
+    }
+}
+
+#[test]
 fn a_nodes_probe_that_the_tools_breaker_refuses_leaves_the_place_to_others() {
     let start = Instant::now();
     let mut node = node(start);
@@ -128,4 +155,6 @@ fn a_tool_name_longer_than_mcp_allows_gets_no_breaker() {
     let mut node = node(now);
     call(&mut node, &"x".repeat(129), Outcome::Ok, now).unwrap();
     assert_eq!(node.tools_for_test().len(), 0);
+    call(&mut node, &"x".repeat(128), Outcome::Ok, now).unwrap();
+    assert_eq!(node.tools_for_test().len(), 1);
 }

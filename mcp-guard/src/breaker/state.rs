@@ -149,6 +149,12 @@ mod tests {
     }
 
     #[test]
+    fn metrics_and_logs_tell_each_phase_apart() {
+        let told = [Phase::Passing, Phase::Probing, Phase::Tripped].map(|phase| (phase.gauge(), phase.as_str()));
+        assert_eq!(told, [(0.0, "passing"), (1.0, "probing"), (2.0, "tripped")]);
+    }
+
+    #[test]
     #[expect(clippy::disallowed_methods, reason = "any instant will do as the start")]
     fn the_whole_table() {
         let start = Instant::now();

@@ -161,3 +161,28 @@ fn a_limit_begins_where_the_one_before_it_was_if_that_is_allowed() {
     }
     assert_eq!(Limit::succeeding(&QueuePolicy::fixed(count(7)).unwrap(), 30).get(), 7);
 }
+
+#[test]
+fn what_another_had_learned_is_no_beginning_to_double_from() {
+    let count = |number| NonZeroU32::new(number).unwrap();
+    let policy = QueuePolicy::adaptive(count(10), count(100)).unwrap();
+    let after_a_window = |before| {
+        let (mut limit, now) = (Limit::succeeding(&policy, before), start());
+        limit.turn(before, now);
+        limit.turn(before, limit.moves_at().unwrap());
+        limit.get()
+    };
+    assert!((30..40).contains(&after_a_window(30)), "{}", after_a_window(30));
+    assert_eq!(after_a_window(10), 20, "at the lower bound nothing was learned");
+}
+
+/// There nothing is left to take away, so what is seen there is what the node can do.
+#[test]
+fn at_the_lower_bound_what_is_usual_is_learned_anew() {
+    let mut node = Node::new(1000, 8, 256);
+    node.serve(&call("ping"), MS, 1000, 2_000 * MS);
+    node.serve(&call("ping"), 20 * MS, 1000, 30_000 * MS);
+    assert_eq!(node.limit.get(), 8);
+    node.serve(&call("ping"), 20 * MS, 1000, 90_000 * MS);
+    assert!(node.limit.get() > 8);
+}

@@ -206,6 +206,16 @@ mod tests {
         ] {
             assert_eq!(read(json).unwrap_err(), message);
         }
+        for (at, beyond) in [
+            (r#"{"concurrency": 100000}"#, r#"{"concurrency": 100001}"#),
+            (r#"{"concurrency": 4, "concurrency_min": 4}"#, r#"{"concurrency": 4, "concurrency_min": 9}"#),
+            (r#"{"waiting": 100000}"#, r#"{"waiting": 100001}"#),
+            (r#"{"max_wait": "10m"}"#, r#"{"max_wait": "600001ms"}"#),
+            (r#"{"target_delay": "2s"}"#, r#"{"target_delay": "2001ms"}"#),
+            (r#"{"target_delay": "1ms"}"#, r#"{"target_delay": "0s"}"#),
+        ] {
+            assert!(read(at).is_ok() && read(beyond).is_err(), "{at} {beyond}");
+        }
         assert!(read(r#"{"size": 1}"#).unwrap_err().contains("unknown field"));
     }
 }

@@ -149,6 +149,7 @@ mod tests {
         let table = [
             (call(Method::TOOLS_CALL), 100, [false, false, false, true], [false, true, true, true]),
             (call(Method::TOOLS_CALL), 100_000, [false, true, true, true], [false, true, true, true]),
+            (call(Method::TOOLS_CALL), LARGE_BYTES, [false, false, false, true], [false, true, true, true]),
             (call(Method::TOOLS_LIST), 100_000, [false, false, false, true], [false, false, true, true]),
             (call(Method::INITIALIZE), 100, [false, false, true, true], [false, false, false, false]),
             (call(Method::PING), 100, [false, false, false, true], [false, false, false, false]),

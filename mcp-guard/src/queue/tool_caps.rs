@@ -147,7 +147,8 @@ impl Cap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::testing::cap;
+    use crate::queue::class::Client;
+    use crate::queue::testing::{MS, cap};
 
     #[test]
     fn each_tool_that_a_pattern_means_has_its_own_places() {
@@ -175,6 +176,24 @@ mod tests {
         assert_eq!(caps.take(Some("one_more")), Taken::Place(CapKey::Shared(0)));
         assert_eq!(caps.take(Some("and_another")), Taken::Full(CapKey::Shared(0)));
         assert_eq!(caps.tools.len(), TOOLS_MAX);
+    }
+
+    #[test]
+    fn places_that_others_wait_for_say_how_fast_they_come_free() {
+        let (mut caps, start) = (ToolCaps::new(&[cap("*", 1)]), crate::queue::testing::start());
+        let Taken::Place(key) = caps.take(Some("a")) else { panic!("no place") };
+        let client = Client::of(&crate::queue::testing::call("tools/call"));
+        for number in 0..2 {
+            let cap = caps.cap(&key).unwrap();
+            cap.line.join(&client, Ticket(number));
+            cap.waiting += 1;
+        }
+        for (number, now) in [(0, start), (1, start + 10 * MS)] {
+            caps.give_back(&key, now);
+            assert_eq!(caps.take_from_line(&key), Some(Ticket(number)));
+        }
+        let cap = caps.cap(&key).unwrap();
+        assert_eq!((cap.waiting, cap.drain.time_for(1, 7 * MS, start + 10 * MS)), (0, 10 * MS));
     }
 
     #[test]

@@ -351,3 +351,35 @@ fn forgotten_callers_are_counted_once() {
     }
     assert_eq!((limiter.take_evictions(), limiter.take_evictions()), (2, 0));
 }
+
+#[test]
+fn a_rule_that_is_only_looked_at_may_be_the_tightest() {
+    let start = origin();
+    let rules = [rule("client", &[KeyPart::Client], "1/h", 3), rule("tool", &[KeyPart::Tool], "1/h", 9)];
+    let limiter = limiter(&rules, start);
+    let echo = tool_call("192.0.2.1", "echo");
+    assert!(is_allowed(limiter.before_body(echo.client, start)));
+    assert_eq!(remaining(limiter.after_body(&echo, NonZeroU32::MIN, start)), Some(2));
+}
+
+#[test]
+fn of_two_rules_that_are_as_tight_the_first_is_told() {
+    let start = origin();
+    let limiter = limiter(&[rule("first", &[], "1/s", 3), rule("second", &[], "1/s", 3)], start);
+    let Decision::Allow(Some(standing)) = limiter.decide(&call("192.0.2.1"), NonZeroU32::MIN, start) else {
+        panic!("refused")
+    };
+    assert_eq!(limiter.policy(&standing).unwrap().name(), "first");
+}
+
+#[test]
+fn what_was_spent_stays_spent_under_a_rule_that_the_next_limiter_has_too() {
+    let start = origin();
+    let before = limiter(&[rule("kept", &[], "1/h", 1), rule("changed", &[KeyPart::Tool], "1/h", 1)], start);
+    assert!(is_allowed(before.decide(&call("192.0.2.1"), NonZeroU32::MIN, start)));
+    let next = |rules: Vec<RateLimitPolicy>| before.succeeded(&RateLimits::new(rules).unwrap());
+    let kept = next(vec![rule("kept", &[], "1/h", 1)]);
+    assert!(!is_allowed(kept.decide(&call("192.0.2.1"), NonZeroU32::MIN, start)));
+    let changed = next(vec![rule("changed", &[KeyPart::Tool], "2/h", 1)]);
+    assert!(is_allowed(changed.decide(&call("192.0.2.1"), NonZeroU32::MIN, start)));
+}

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::ToolPolicy;
+use crate::matcher::Pattern;
 
 fn rule(value: Value) -> Result<RateLimitPolicy, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
@@ -95,4 +96,25 @@ fn a_tool_that_costs_more_than_a_rule_ever_allows_is_found() {
     assert!(with(json!({"tool": "rep*", "method": "tools/*"})).is_err());
     assert!(with(json!({"tool": "echo"})).is_ok());
     assert!(with(json!({"method": "tools/list"})).is_ok());
+    assert!(limits(json!([{"name": "a", "key": [], "rate": "9/s"}])).unwrap().check_costs(&tools).is_ok());
+}
+
+#[test]
+fn what_is_at_the_bound_may_be_meant() {
+    let policy = rule(json!({"name": "a", "key": [], "rate": "1/h", "burst": 8_760, "keys_max": 10_000_000})).unwrap();
+    assert_eq!((policy.full_refill(), policy.keys_max().get()), (FULL_REFILL_MAX, 10_000_000));
+    assert!(rule(json!({"name": "a", "key": [], "rate": "1/h", "burst": 8_761})).is_err());
+    let named = |bytes| rule(json!({"name": "a".repeat(bytes), "key": [], "rate": "1/s"}));
+    assert!(named(NAME_BYTES_MAX).is_ok() && named(NAME_BYTES_MAX + 1).is_err() && named(2 * NAME_BYTES_MAX).is_err());
+}
+
+#[test]
+fn a_rule_tells_which_calls_it_is_about_and_is_written_without_that_where_it_is_about_all() {
+    let matching = CallMatch { subject: Some(Pattern::new("team/*")), ..CallMatch::default() };
+    let all = rule(json!({"name": "a", "key": [], "rate": "1/s"})).unwrap();
+    assert_eq!(*all.clone().matching(matching.clone()).call_match(), matching);
+    assert_eq!(
+        serde_json::to_value(&all).unwrap(),
+        json!({"name": "a", "key": [], "rate": "1/s", "burst": 1, "keys_max": 100_000})
+    );
 }

@@ -142,3 +142,41 @@ impl RetryPolicy {
 const ATTEMPTS_MAX: u32 = 10;
 /// Beyond it the caller has given up.
 const CAP_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn policy(value: Value) -> Result<RetryPolicy, String> {
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_policy_is_written_as_it_was_read_and_tells_each_value() {
+        let written = json!({"attempts": 10, "base": "1s", "cap": "1m", "budget": 0.5, "trust_annotations": true, "hedge_after": "2s"});
+        let policy = policy(written.clone()).unwrap();
+        assert_eq!(serde_json::to_value(policy).unwrap(), written);
+        assert_eq!((policy.attempts_max(), policy.budget(), policy.trusts_annotations()), (10, 0.5, true));
+        assert_eq!([policy.base(), policy.cap()].map(|span| span.as_secs()), [1, 60]);
+        assert_eq!(policy.hedge_after(), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn what_is_at_the_bound_may_be_meant_and_what_is_beyond_is_refused() {
+        for (at, beyond, told) in [
+            (json!({"attempts": 10}), json!({"attempts": 11}), "attempts is 11"),
+            (json!({"cap": "60s"}), json!({"cap": "60001ms"}), "cap is 60001ms"),
+            (json!({"base": "2s"}), json!({"base": "2001ms"}), "base is 2001ms"),
+            (json!({"base": "1ms"}), json!({"base": "0s"}), "base is 0s"),
+            (json!({"budget": 1.0}), json!({"budget": 1.01}), "budget is 1.01"),
+            (json!({"budget": 0.0}), json!({"budget": -0.01}), "budget is -0.01"),
+            (json!({"hedge_after": "1ms"}), json!({"hedge_after": "0s"}), "hedge_after is 0s"),
+        ] {
+            assert!(policy(at.clone()).is_ok(), "{at}");
+            let error = policy(beyond).unwrap_err();
+            assert!(error.starts_with(told), "{error}");
+        }
+    }
+}
