@@ -14,6 +14,19 @@
 //! [`refusal`], [`outcome`]), what the operator asks for ([`config`], [`units`]), the concerns in the order in
 //! which a call meets them, and [`middleware`], the HTTP around them.
 
+// Beside the workspace's lints, which tests keep too: nothing that could be reached from outside may panic.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::get_unwrap,
+        clippy::panic_in_result_fn,
+        clippy::string_slice,
+        clippy::unchecked_time_subtraction,
+        clippy::unreachable,
+        clippy::unwrap_in_result
+    )
+)]
+
 pub mod call;
 pub mod json;
 pub mod limits;
@@ -25,6 +38,10 @@ pub mod refusal;
 pub mod reply;
 pub mod revision;
 mod ring;
+
+#[cfg(test)]
+#[path = "../../mcp-guard-sidecar/src/fuzz_seeds.rs"]
+mod fuzz_seeds;
 
 pub mod config;
 pub mod units;

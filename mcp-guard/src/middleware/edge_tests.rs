@@ -3,6 +3,11 @@
 use super::*;
 use crate::limits::HEADER_BYTES_MAX;
 
+#[test]
+fn the_seeds_of_the_fuzz_target_are_read_well() {
+    crate::fuzz_seeds::for_each("cursor_ids", super::super::fuzz_check::check);
+}
+
 fn head(method: &str, headers: &[(&str, &str)]) -> Parts {
     let mut request = http::Request::builder().method(method).uri("/mcp");
     for (name, value) in headers {

@@ -16,6 +16,9 @@ pub mod clock;
 mod deadline;
 mod edge;
 mod fields;
+#[cfg(test)]
+#[path = "../../../fuzz/checks/cursor_ids.rs"]
+mod fuzz_check;
 mod handler;
 pub mod headers;
 mod metrics;

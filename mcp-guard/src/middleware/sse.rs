@@ -18,12 +18,17 @@ pub struct EventTooLarge {
 pub struct EventSplitter {
     held: BytesMut,
     bytes_max: usize,
+    /// Whether an event has come.
+    has_begun: bool,
 }
+
+/// What a stream may begin with, and a client does not read (UTF-8's own).
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl EventSplitter {
     /// A splitter that holds at most `bytes_max` bytes of an unfinished event.
     pub fn new(bytes_max: usize) -> Self {
-        Self { held: BytesMut::new(), bytes_max }
+        Self { held: BytesMut::new(), bytes_max, has_begun: false }
     }
 
     /// Takes `chunk`, shows `watch` the data of each event that is now whole, and gives back those events.
@@ -42,7 +47,10 @@ impl EventSplitter {
         let mut rewritten: Option<BytesMut> = None;
         let mut start = 0;
         while let Some(length) = whole.get(start..).and_then(event_length) {
-            let event = whole.get(start..start + length).unwrap_or_default();
+            let mut event = whole.get(start..start + length).unwrap_or_default();
+            if !std::mem::replace(&mut self.has_begun, true) {
+                event = event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event);
+            }
             let replacement = data(event).and_then(|data| watch(&data));
             match (&mut rewritten, &replacement) {
                 (None, None) => {}
@@ -105,8 +113,11 @@ fn last_event_end(bytes: &[u8], floor: usize) -> usize {
     (floor..=bytes.len()).rev().find(ends).unwrap_or(0)
 }
 
+/// Whether the last line is empty and ends. Lines of one stream may end in different ways.
 fn ends_with_blank_line(bytes: &[u8]) -> bool {
-    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\r\r")
+    let before =
+        bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).or_else(|| bytes.strip_suffix(b"\r"));
+    before.is_some_and(|before| matches!(before.last(), None | Some(b'\n' | b'\r')))
 }
 
 /// The whole events in `bytes`, one after the other, each with the blank line that ends it.
@@ -224,6 +235,30 @@ mod tests {
         assert!(splitter.push(Bytes::from_static(b"id: 1\nda"), |_| None).unwrap().is_empty());
         assert_eq!(splitter.push(Bytes::from_static(b"ta: x\n\nid"), |_| None).unwrap(), "id: 1\ndata: x\n\n");
         assert_eq!(splitter.rest(), "id");
+    }
+
+    /// A blank line used to count only if its end was that of the line before, so that such an event was held until another
+    /// came, and at the end of the stream was passed on unseen.
+    #[test]
+    fn an_event_is_whole_whatever_its_blank_line_ends_with() {
+        let ends = ["\n", "\r\n", "\r"];
+        for (end, blank) in ends.iter().flat_map(|end| ends.map(|blank| (end, blank))) {
+            // Together these are one line's end.
+            if (*end, blank) == ("\r", "\n") {
+                continue;
+            }
+            let event = format!("data: a{end}{blank}");
+            let mut splitter = EventSplitter::new(100);
+            assert_eq!(splitter.data(Bytes::from(event.clone())), Ok(vec![Bytes::from_static(b"a")]), "{event:?}");
+            assert!(splitter.rest().is_empty(), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_first_event_hides_nothing() {
+        let mut splitter = EventSplitter::new(100);
+        let text = "\u{feff}data: a\n\n\u{feff}data: b\n\ndata: c\n\n";
+        assert_eq!(splitter.data(Bytes::from_static(text.as_bytes())).unwrap(), ["a", "c"]);
     }
 
     #[test]

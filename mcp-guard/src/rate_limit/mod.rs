@@ -78,6 +78,9 @@ pub use rules::{InvalidRateLimits, RULES_MAX, RateLimits};
 pub use service::RateLimit;
 
 #[cfg(test)]
+#[path = "../../../fuzz/checks/rate_limit.rs"]
+mod fuzz_check;
+#[cfg(test)]
 mod limiter_tests;
 #[cfg(test)]
 mod policy_tests;

@@ -18,6 +18,11 @@ use crate::middleware::{Answer, Client, Handler, McpRequest, McpService, Setting
 use crate::outcome::Outcome;
 use crate::revision::Revision;
 
+#[test]
+fn the_seeds_of_the_fuzz_target_are_limited_well() {
+    crate::fuzz_seeds::for_each("rate_limit", fuzz_check::check);
+}
+
 /// Answers every call at once, with the subject it was called by.
 struct Next;
 

@@ -65,9 +65,11 @@ impl Repeat {
 
     /// What holds for `call` with `params` as its JSON text, and `hints` where the operator trusts them.
     pub fn of(call: &Call, params: Option<&[u8]>, hints: Option<ToolHints>) -> Self {
+        // What a tool says of itself holds for what is asked of it, not for a response or a notification that names it.
+        let hints = hints.filter(|_| call.is_request() && call.tool().is_some());
         let by_method = match hints {
-            Some(ToolHints { read_only: true, .. }) if call.tool().is_some() => Self::Always,
-            Some(ToolHints { idempotent: true, .. }) if call.tool().is_some() => Self::InTurn,
+            Some(ToolHints { read_only: true, .. }) => Self::Always,
+            Some(ToolHints { idempotent: true, .. }) => Self::InTurn,
             Some(_) | None => Self::of_method(call),
         };
         match by_method {
@@ -178,6 +180,29 @@ mod tests {
         assert_eq!(hinted(Method::TOOLS_CALL, false, true), Repeat::InTurn);
         assert_eq!(hinted(Method::TOOLS_CALL, false, false), Repeat::IfUnsent);
         assert_eq!(hinted(Method::INITIALIZE, true, true), Repeat::IfUnsent);
+    }
+
+    #[test]
+    fn a_function_knows_hints_also_where_it_is_shared() {
+        let known = ToolHints { read_only: true, idempotent: false };
+        let hints = |tool: &str| (tool == "known").then_some(known);
+        assert_eq!((hints.hints("known"), hints.hints("other")), (Some(known), None));
+        let shared: Arc<dyn Hints> = Arc::new(hints);
+        assert_eq!((Hints::hints(&shared, "known"), Hints::hints(&shared, "other")), (Some(known), None));
+    }
+
+    #[test]
+    fn hints_are_about_requests_and_make_nothing_else_repeatable() {
+        let hints = ToolHints { read_only: true, idempotent: true };
+        for (kind, expected) in [
+            (Kind::Request, Repeat::Always),
+            (Kind::Notification, Repeat::IfUnsent),
+            (Kind::Response, Repeat::Never),
+            (Kind::End, Repeat::IfUnsent),
+        ] {
+            let call = Call { kind, ..request(Method::TOOLS_CALL, Revision::V2025_11_25) };
+            assert_eq!(Repeat::of(&call, None, Some(hints)), expected, "{kind:?}");
+        }
     }
 
     #[test]

@@ -67,6 +67,10 @@ impl<'a> FromNode<'a> {
 
     /// Reads `line`; `None` if it is no JSON-RPC message.
     pub fn read(line: &'a [u8]) -> Option<Self> {
+        // Members of an array would be taken for those of an object, by their order.
+        if !line.trim_ascii_start().starts_with(b"{") {
+            return None;
+        }
         let envelope: Envelope<'a> = serde_json::from_slice(line).ok()?;
         let id = envelope.id.map(RawValue::get).filter(|id| id.len() <= ID_BYTES_MAX);
         let Some(method) = envelope.method.map(RawValue::get) else {
@@ -78,7 +82,7 @@ impl<'a> FromNode<'a> {
         if let Some(id) = id {
             return Some(Self::Request { id, method });
         }
-        let params = envelope.params.and_then(params).unwrap_or_default();
+        let params = envelope.params.map(RawValue::get).and_then(params).unwrap_or_default();
         let cancels = method == "\"notifications/cancelled\"";
         Some(Self::Notification {
             method,
@@ -94,13 +98,13 @@ pub fn progress_token(client_params: &str) -> Option<&str> {
     if !client_params.contains("progressToken") {
         return None;
     }
-    let meta = serde_json::from_str::<Params<'_>>(client_params).ok()?.meta?;
-    params(meta)?.progress_token.and_then(short)
+    let meta = params(client_params)?.meta?;
+    params(meta.get())?.progress_token.and_then(short)
 }
 
 /// The request that the client takes back: `requestId` of the `params` of `notifications/cancelled`, as JSON text.
 pub fn cancelled_id(client_params: &str) -> Option<&str> {
-    serde_json::from_str::<Params<'_>>(client_params).ok()?.request_id.and_then(short)
+    params(client_params)?.request_id.and_then(short)
 }
 
 /// What two spellings of one id have in common: `"a\u0062"` and `"ab"` are the same string.
@@ -112,8 +116,9 @@ pub(super) fn key(id: &str) -> Cow<'_, str> {
     spelled.map_or(Cow::Borrowed(id), Cow::Owned)
 }
 
-fn params(raw: &RawValue) -> Option<Params<'_>> {
-    if raw.get().starts_with('{') { serde_json::from_str(raw.get()).ok() } else { None }
+/// What an object says; an array says nothing by name.
+fn params(text: &str) -> Option<Params<'_>> {
+    if text.trim_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
 }
 
 fn short(raw: &RawValue) -> Option<&str> {
@@ -142,6 +147,19 @@ mod tests {
             assert!(FromNode::read(text.as_bytes()).is_none(), "{text}");
         }
         assert!(FromNode::read(b"\xff").is_none());
+    }
+
+    /// Members used to be found by their places, too: `[7]` was the answer to request 7.
+    #[test]
+    fn an_array_is_neither_a_message_nor_params() {
+        for text in ["[7]", " [7, \"ping\"]", "[null, \"notifications/progress\", {\"progressToken\": 1}]"] {
+            assert!(FromNode::read(text.as_bytes()).is_none(), "{text}");
+        }
+        assert_eq!(cancelled_id(r#"["a", 7]"#), None);
+        assert_eq!(cancelled_id(r#" {"requestId": 7}"#), Some("7"));
+        assert_eq!(progress_token(r#"[null, null, {"progressToken": 1}]"#), None);
+        let by_place = r#"{"method":"notifications/cancelled","params":["a", 7]}"#;
+        assert!(matches!(FromNode::read(by_place.as_bytes()), Some(FromNode::Notification { cancelled: None, .. })));
     }
 
     #[test]
