@@ -53,8 +53,8 @@ impl Plan {
             chaos: Duration::from_secs(rng.u64(5..=20)),
             lies: [0.0, 0.02, 0.1, 0.3][rng.usize(..4)],
             blows_every: Duration::from_millis(rng.u64(300..4_000)),
-            // Each client has one, and as much again for what is left behind by those that were cut off.
-            sessions_max: usize::from(clients) * 2 + rng.usize(..8),
+            // Each client has one; those that are left behind take the others' places for a while.
+            sessions_max: usize::from(clients) + rng.usize(..4),
             connections_max: usize::from(clients) * 3 + rng.usize(..8),
             concurrency: rng.u32(2..=32),
             waiting: rng.u32(1..=32),
