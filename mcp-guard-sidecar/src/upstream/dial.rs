@@ -52,8 +52,8 @@ impl Dialer {
     /// Connects, and shakes hands. How long that may take is the caller's to say.
     pub(crate) async fn dial(&self) -> io::Result<NodeStream> {
         let socket = match &self.network {
-            None => Socket::System(self.connect().await?),
-            Some(network) => Socket::Other(network.connect(&self.authority).await?),
+            None => Socket::Left(self.connect().await?),
+            Some(network) => Socket::Right(network.connect(&self.authority).await?),
         };
         match &self.tls {
             None => Ok(MaybeTls::Plain(socket)),
