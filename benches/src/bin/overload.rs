@@ -3,32 +3,20 @@
 //!
 //! `cargo build --release -p mcp-guard-sidecar -p mcp-guard-benches && target/release/overload`
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use mcp_guard::units::Span;
 use mcp_guard_benches::pressure::{
-    Capacity, Retry, fairness, judge_fairness, judge_overload, overload, print_fairness, print_overload,
+    Retry, Setting, fairness, judge_fairness, judge_overload, overload, print_fairness, print_overload, span,
 };
 use mcp_guard_benches::{Fault, say};
 
 /// Offers a guard up to ten times what its node bears.
 #[derive(Parser)]
 struct Arguments {
-    /// The guard [default: the one beside this program]
-    #[arg(long, value_name = "PROGRAM")]
-    guard: Option<PathBuf>,
-    /// Calls that the node works on at once
-    #[arg(long, default_value_t = 32)]
-    places: u32,
-    /// How long it works on one
-    #[arg(long, default_value = "100ms", value_parser = span)]
-    service: Duration,
-    /// How much slower it gets by those that wait inside it: 1 is twice as slow where as many wait as there are places
-    #[arg(long, default_value_t = 0.0)]
-    waste: f64,
+    #[command(flatten)]
+    setting: Setting,
     /// How long each rate is offered
     #[arg(long, default_value = "6s", value_parser = span)]
     step: Duration,
@@ -38,9 +26,6 @@ struct Arguments {
     /// What is measured
     #[arg(value_enum, default_values_t = [Part::NoRetries, Part::AtOnce, Part::AsTold, Part::Fairness])]
     parts: Vec<Part>,
-    /// Where the figures are written, too
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 /// In how many seconds all has to be as before.
@@ -59,16 +44,10 @@ enum Part {
     Fairness,
 }
 
-fn span(text: &str) -> Result<Duration, String> {
-    text.parse::<Span>().map(|span| span.0).map_err(|error| error.to_string())
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Fault> {
     let arguments = Arguments::parse();
-    let beside = std::env::current_exe()?.with_file_name("mcp-guard");
-    let guard = arguments.guard.unwrap_or(beside);
-    let capacity = Capacity { places: arguments.places, service: arguments.service, waste: arguments.waste };
+    let (guard, capacity) = (arguments.setting.guard()?, arguments.setting.capacity());
     say(format_args!("the node answers {:.0} calls a second at best", capacity.per_second()));
     let mut are_held = true;
     let mut json = serde_json::Map::new();
@@ -103,8 +82,6 @@ async fn main() -> Result<ExitCode, Fault> {
         };
         json.insert(name, found);
     }
-    if let Some(file) = arguments.json {
-        std::fs::write(file, serde_json::to_vec_pretty(&json)?)?;
-    }
+    arguments.setting.write(&json)?;
     Ok(if are_held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
