@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::in_both;
 use crate::load::borrowed;
 use crate::planted::Planted;
-use crate::scene::Scene;
+use crate::scene::{Log, Scene};
 use crate::secret::Secret;
 
 const NODE: &str = env!("CARGO_BIN_EXE_conformance-node");
@@ -17,20 +17,19 @@ pub(crate) const TOOL: &str = "test_simple_text";
 
 #[test]
 fn a_node_over_a_web_socket_gives_nothing_away() {
-    in_both(|log| {
-        let query = Secret::new("the query of the node's URL");
-        let node = Peer::conformance_node_over(NODE, "--web-socket");
-        session(log, &format!("ws://{}/mcp?key={}", node.address(), query.text()), node, query);
-    });
+    in_both(|log| over(log, "--web-socket", "ws", "mcp"));
 }
 
 #[test]
 fn a_node_over_a_stream_of_events_gives_nothing_away() {
-    in_both(|log| {
-        let query = Secret::new("the query of the node's URL");
-        let node = Peer::conformance_node_over(NODE, "--sse");
-        session(log, &format!("sse+http://{}/sse?key={}", node.address(), query.text()), node, query);
-    });
+    in_both(|log| over(log, "--sse", "sse+http", "sse"));
+}
+
+/// A session with the node over what `flag` asks it for, whose URL has a query.
+fn over(log: Log, flag: &str, scheme: &str, path: &str) {
+    let query = Secret::new("the query of the node's URL");
+    let node = Peer::conformance_node_over(NODE, flag);
+    session(log, &format!("{scheme}://{}/{path}?key={}", node.address(), query.text()), node, query);
 }
 
 #[test]
@@ -42,7 +41,7 @@ fn a_node_over_tcp_gives_nothing_away() {
 }
 
 /// A call of a session with the node at `url`, one that is refused, and one when the node is gone.
-fn session(log: crate::scene::Log, url: &str, node: Peer, query: Secret) {
+fn session(log: Log, url: &str, node: Peer, query: Secret) {
     let planted = Planted::new();
     let guard = json!({"rate_limits": [], "retry": {"attempts": 1}});
     let sessions = json!({"failover": "off"});
