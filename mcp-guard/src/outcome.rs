@@ -14,7 +14,7 @@ pub enum Outcome {
     ServerError(i64),
     /// An HTTP status of 500 and above, or one that says "not now" (429).
     HttpError(u16),
-    /// Another HTTP status of 400 and above: the caller's mistake.
+    /// Another HTTP status of 300 and above: the caller's mistake.
     HttpRefused(u16),
     /// The node could not be reached; nothing was sent.
     Unreachable,

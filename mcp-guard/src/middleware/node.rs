@@ -169,7 +169,8 @@ where
 fn classify(status: u16, body: &[u8], call: &Call) -> Result<Outcome, &'static str> {
     match status {
         429 | 500.. => Ok(Outcome::HttpError(status)),
-        400.. => Ok(Outcome::HttpRefused(status)),
+        // Nor is a redirect an answer; its client learns what to do, as it would without the guard.
+        300.. => Ok(Outcome::HttpRefused(status)),
         _ if call.kind == Kind::Request && !body.is_empty() => match Reply::read(body, call) {
             Reply::Answer(outcome) => Ok(outcome),
             // Its client would wait on for its own, or take this for that.

@@ -95,6 +95,21 @@ async fn what_does_not_answer_the_request_is_not_passed_on_as_its_answer() {
     }
 }
 
+#[tokio::test]
+async fn a_redirect_is_passed_on_with_its_page() {
+    let upstream = tower::service_fn(async |_: Request<Full<Bytes>>| {
+        let moved = Response::builder().status(308).header("location", "https://elsewhere/mcp");
+        Ok::<Upstream, Infallible>(moved.body(Full::from("<html>moved</html>")).unwrap())
+    });
+    let request = post(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+    let response = McpService::new(Node::new(upstream)).oneshot(request).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["location"]),
+        (308, &"https://elsewhere/mcp".parse().unwrap())
+    );
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "<html>moved</html>");
+}
+
 /// A guard around a service that answers the message with the id (or method) `served`, and refuses all others with 401.
 async fn send_unauthorized(served: &'static str, batch: &'static str) -> (http::response::Parts, Value) {
     let upstream = tower::service_fn(move |request: Request<Full<Bytes>>| async move {
