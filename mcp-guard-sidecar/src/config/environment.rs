@@ -41,6 +41,11 @@ pub(super) fn expand<'a>(text: &'a str, variable: &dyn Fn(&str) -> Option<String
     Ok(Cow::Owned(expanded))
 }
 
+/// Whether `text` is one reference by a name alone, in which nothing secret can stand.
+pub(super) fn is_bare_reference(text: &str) -> bool {
+    text.strip_prefix("${").and_then(|text| text.strip_suffix('}')).is_some_and(is_name)
+}
+
 const MALFORMED: &str = "`${` begins a reference to the environment, as in ${NAME} or ${NAME:-VALUE}: write $${ for the characters themselves";
 
 fn is_name(name: &str) -> bool {

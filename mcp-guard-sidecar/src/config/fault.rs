@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::de;
 
+use super::environment::is_bare_reference;
 use super::key_path::KeyPath;
 use super::node::{Content, Node};
 use super::problem::Problem;
@@ -111,7 +112,14 @@ const VALUE_CHARS_MAX: usize = 60;
 fn shown(node: &Node) -> String {
     match &node.content {
         _ if ["environment", "command"].iter().any(|key| node.path.passes(key)) => "this value".into(),
-        _ if let Some(written) = &node.written => written.clone(),
+        // A default, or what stands beside a reference, may be as secret as what it stands for.
+        _ if let Some(written) = &node.written => {
+            if is_bare_reference(written) {
+                written.clone()
+            } else {
+                "this value".into()
+            }
+        }
         Content::List(_) => "a list".into(),
         Content::Mapping(_) => "a mapping".into(),
         Content::Scalar(value) => {

@@ -107,6 +107,11 @@ fn what_may_be_secret_is_not_told_and_what_is_allowed_is() {
         ),
         ("guard: {limits: {body: '${PATH}'}}", "body: ${PATH} is not allowed here: write a whole number with B"),
         ("telemetry: {logs: {level: '${PATH}'}}", "level: ${PATH} is not allowed here: write off, error"),
+        ("upstreams: [{url: 'ftp://me:s3cret@${PATH}'}]", "upstreams[0].url: this value is not allowed here"),
+        (
+            "telemetry: {logs: {level: '${NOBODY_SETS_THIS:-s3cret}'}}",
+            "level: this value is not allowed here: write off",
+        ),
         ("version: '${PATH}'", "version: ${PATH} is not allowed here: write 1"),
     ] {
         let error = error(text, &Flags::default());
