@@ -149,19 +149,24 @@ pub fn claim_port(address: SocketAddr) -> io::Result<SocketAddr> {
     TcpListener::bind(address)?.local_addr()
 }
 
-/// Runs until a signal and the drain that follows it are over. First it waits for the sockets of its `predecessor`, if it has
-/// one; nothing that can fail comes behind that, since the other serves no more then. Without them, the process ends with code 1.
+/// Waits for the sockets of the `predecessor`, if there is one; nothing that can fail may come behind that, since the other
+/// serves no more then. Without them, the process ends with code 1.
 ///
 /// # Errors
 ///
 /// If the predecessor cannot be asked.
-pub fn run(mut server: Server, ending: Ending, predecessor: Option<&Predecessor>) -> io::Result<End> {
+pub fn bootstrap(server: &mut Server, predecessor: Option<&Predecessor>) -> io::Result<()> {
     predecessor.map_or(Ok(()), Predecessor::ask)?;
     server.bootstrap();
+    Ok(())
+}
+
+/// Runs a server that is bootstrapped until a signal and the drain that follows it are over.
+pub fn run(server: Server, ending: Ending) -> End {
     let end = Arc::clone(&ending.end);
     server.run(RunArgs { shutdown_signal: Box::new(ending) });
     // It runs until that is known.
-    Ok(end.get().copied().unwrap_or(End::InOrder))
+    end.get().copied().unwrap_or(End::InOrder)
 }
 
 /// How the process has ended.
@@ -282,16 +287,17 @@ async fn end(
         drain.served_out().await;
         let finished = drain.finished(limits.drain.0).await;
         tracing::info!(finished, connections = drain.connections(), "drained");
+        finished
     };
-    let patience = tokio::select! {
+    let (patience, is_finished) = tokio::select! {
         biased;
-        () = drained => limits.drain.0,
+        finished = drained => (limits.drain.0, finished),
         () = cut => {
             tracing::warn!("another signal: not waiting any longer");
-            Duration::ZERO
+            (Duration::ZERO, drain.connections() == 0)
         }
     };
-    let end = if drain.connections() == 0 { End::InOrder } else { End::CutOff };
+    let end = if is_finished { End::InOrder } else { End::CutOff };
     exchange.leave(patience).await;
     let grace: Duration = limits.grace.0;
     if tokio::time::timeout(grace, finish()).await.is_err() {

@@ -97,6 +97,8 @@ pub fn run(config: Config, source: Source, predecessor: Option<&Predecessor>) ->
 pub(crate) fn exit_code(result: Result<(), RunError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // The log has it. Where nobody reads that, nobody would read this, and the end would wait for it.
+        Err(RunError::CutOff) => ExitCode::FAILURE,
         Err(error) => {
             complain(&format!("mcp-guard: {error}"));
             ExitCode::FAILURE
@@ -143,9 +145,14 @@ pub fn start(
     server.add_service(sockets.clone());
     let flush = telemetry.flusher();
     let ending = Ending::new(drain, reload, (sockets, exchange), finish, flush);
-    match host::run(server, ending, predecessor).map_err(RunError::Predecessor)? {
+    host::bootstrap(&mut server, predecessor).map_err(RunError::Predecessor)?;
+    telemetry.serves();
+    match host::run(server, ending) {
         End::InOrder => Ok(()),
-        End::CutOff => Err(RunError::CutOff),
+        End::CutOff => {
+            tracing::error!("{}", RunError::CutOff);
+            Err(RunError::CutOff)
+        }
     }
 }
 

@@ -99,6 +99,11 @@ impl TelemetryGuard {
         }
     }
 
+    /// From now on nobody waits for a line of the log to be written.
+    pub fn serves(&self) {
+        self.output.0.serves();
+    }
+
     /// Which lines are written.
     pub fn level(&self) -> Level {
         self.level.clone()

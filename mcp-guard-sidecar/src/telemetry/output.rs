@@ -1,9 +1,11 @@
 //! Where the lines of the log go, and who waits for that: nobody who serves.
 //!
 //! A pipe that nobody reads takes no more than it holds, and whoever writes to it stands still. So a thread of its own writes,
-//! and what it cannot get rid of is dropped.
+//! and what it cannot get rid of is dropped. Only before anybody is served a line is waited for: it may be the last word of a
+//! process that ends by itself, as pingora does where it cannot start.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +15,9 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Most bytes that wait to be written, and as many again that are being written. Further lines are dropped, and counted.
 const BYTES_MAX: usize = 1 << 20;
 
+/// How long a line may take before anybody is served.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The lines on their way out. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Output(Arc<Shared>);
@@ -21,6 +26,8 @@ pub(super) struct Output(Arc<Shared>);
 struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
+    /// Whether nobody waits for a line any more.
+    is_serving: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +43,11 @@ impl Output {
         let shared = Arc::clone(&output.0);
         std::thread::Builder::new().name("log".into()).spawn(move || shared.write_to(out))?;
         Ok(output)
+    }
+
+    /// From now on nobody waits for a line.
+    pub(super) fn serves(&self) {
+        self.0.is_serving.store(true, Ordering::Relaxed);
     }
 
     /// Waits until all lines are written, and no longer than `limit`.
@@ -87,6 +99,10 @@ impl Write for &Output {
         } else {
             queue.waiting.extend_from_slice(line);
             self.0.changed.notify_all();
+        }
+        drop(queue);
+        if !self.0.is_serving.load(Ordering::Relaxed) {
+            Output::flush(self, PATIENCE);
         }
         Ok(line.len())
     }
@@ -145,6 +161,7 @@ mod tests {
         let (_tell, told) = mpsc::sync_channel(0);
         let (seen, _lines) = mpsc::sync_channel(0);
         let output = Output::start(Slow { told, seen }).unwrap();
+        output.serves();
         let line = [b'x'; 10_000];
         for _ in 0..1000 {
             (&output).write_all(&line).unwrap();
@@ -152,6 +169,16 @@ mod tests {
         let kept = output.0.queue().waiting.len();
         assert!(kept > BYTES_MAX - 2 * line.len() && kept <= BYTES_MAX, "{kept}");
         output.flush(Duration::from_millis(1));
+    }
+
+    #[test]
+    fn before_anybody_is_served_a_line_is_out_when_it_is_written() {
+        let (tell, told) = mpsc::sync_channel(1);
+        let (seen, lines) = mpsc::sync_channel(1);
+        let output = Output::start(Slow { told, seen }).unwrap();
+        tell.send(()).unwrap();
+        (&output).write_all(b"the last\n").unwrap();
+        assert_eq!(lines.try_recv().unwrap(), b"the last\n");
     }
 
     #[test]
