@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use mcp_guard::middleware::{clock, split_events};
+use mcp_guard::middleware::{clock, split_events, without_mark};
 
 /// Most events that are kept of a stream.
 pub(super) const EVENTS_MAX: usize = 64;
@@ -38,6 +38,8 @@ struct State {
     next: u64,
     /// Whether the node numbers its events itself; known from the first on.
     has_own_ids: Option<bool>,
+    /// Whether nothing has come of what is still to come.
+    is_fresh: bool,
     /// Who reads it; those before are told that they do no longer.
     reader: u64,
     waker: Option<Waker>,
@@ -54,6 +56,7 @@ impl Stream {
             read: 0,
             next: 1,
             has_own_ids: None,
+            is_fresh: true,
             reader: 0,
             waker: None,
             idle_since: None,
@@ -78,7 +81,11 @@ impl Stream {
 
     /// Gives it what is to come from now on.
     pub(super) fn refill(&self, source: Source) {
-        let before = self.lock().source.replace(source);
+        let before = {
+            let mut state = self.lock();
+            state.is_fresh = true;
+            state.source.replace(source)
+        };
         // Behind the lock, since it ends with it.
         drop(before);
     }
@@ -110,6 +117,7 @@ impl fmt::Debug for Stream {
 impl State {
     /// Keeps the events of a piece with their ids. What has no data, as a comment, is not kept.
     fn keep(&mut self, stream: u64, piece: &[u8]) {
+        let piece = if std::mem::take(&mut self.is_fresh) { without_mark(piece) } else { piece };
         for event in split_events(piece) {
             let lines = || event.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty());
             let is_numbered = lines().any(is_id);

@@ -159,7 +159,9 @@ async fn a_client_that_is_there_gets_all_however_many_come_at_once() {
 
 #[tokio::test]
 async fn a_stream_that_was_primed_has_one_numbering() {
-    for own in ["id: own-7\nevent: message\ndata: x\n\n", "event: message\rid:7\rdata: x\r\r", "data: x\r\nid\r\n\r\n"]
+    let marked = "\u{feff}data: x\n\n";
+    for own in
+        [marked, "id: own-7\nevent: message\ndata: x\n\n", "event: message\rid:7\rdata: x\r\r", "data: x\r\nid\r\n\r\n"]
     {
         let streams = Streams::new(10);
         let (sender, mut reader) = stream(&streams, true);

@@ -44,5 +44,5 @@ pub use read_body::read_body;
 pub use record::Record;
 pub use service::{Doorkeeper, McpService, Served, Settings};
 pub(crate) use shared::Shared;
-pub use sse::{EventSplitter, EventTooLarge, split_events};
+pub use sse::{EventSplitter, EventTooLarge, split_events, without_mark};
 pub use upstream::{CallDeadline, Upstream, UpstreamError, frame_whole};

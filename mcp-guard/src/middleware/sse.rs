@@ -22,8 +22,10 @@ pub struct EventSplitter {
     has_begun: bool,
 }
 
-/// What a stream may begin with, and a client does not read (UTF-8's own).
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// The beginning of a stream without the mark that a client does not read (UTF-8's own).
+pub fn without_mark(beginning: &[u8]) -> &[u8] {
+    beginning.strip_prefix("\u{feff}".as_bytes()).unwrap_or(beginning)
+}
 
 impl EventSplitter {
     /// A splitter that holds at most `bytes_max` bytes of an unfinished event.
@@ -49,7 +51,7 @@ impl EventSplitter {
         while let Some(length) = whole.get(start..).and_then(event_length) {
             let mut event = whole.get(start..start + length).unwrap_or_default();
             if !std::mem::replace(&mut self.has_begun, true) {
-                event = event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event);
+                event = without_mark(event);
             }
             let replacement = data(event).and_then(|data| watch(&data));
             match (&mut rewritten, &replacement) {
