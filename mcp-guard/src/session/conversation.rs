@@ -54,6 +54,13 @@ pub struct Ticket {
     sequence: u64,
 }
 
+impl Ticket {
+    /// Its number, which no other request of the conversation has, whatever its id.
+    pub fn number(&self) -> u64 {
+        self.sequence
+    }
+}
+
 /// Why a request may not be sent.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "adapters must say what each means on the wire")]

@@ -5,7 +5,7 @@
 //!
 //! | the node                                   | what happens                                                          |
 //! |--------------------------------------------|-----------------------------------------------------------------------|
-//! | cannot be reached, or does not know its session (404) | the connection ends, and what was asked goes to another    |
+//! | cannot be reached, or does not know its session (404) | the connection ends; the request that has shown it goes to another |
 //! | breaks off                                 | the same if it cannot be reached any more; else the call fails alone  |
 //! | answers with another status                | an error, the node's own where it has one                             |
 //! | has no stream for what it says (405)       | it is not asked again                                                 |
@@ -164,21 +164,23 @@ impl Spoken {
         let (caller, until) = self.asked_by(&said.line).ok_or("the guard did not read a request")?;
         let message = Message::of(Kind::Request, &said.method, Some(&said.id), said.line.text.clone());
         let begins = said.method == Method::INITIALIZE;
+        // Another call may find out meanwhile that it is not known.
+        let was_known = self.has_id();
         let answered =
             if begins { self.open(&caller, message, until).await } else { self.send(&caller, message, until).await };
         let response = match answered {
             Ok(response) => response,
             Err(error) => {
                 if matches!(error, UpstreamError::Unavailable(_) | UpstreamError::Unsent { .. }) {
-                    self.connection.unheard(&said.id);
+                    self.connection.unheard(&said.line);
                 }
                 return self.broke(&error).await;
             }
         };
         let status = response.status();
-        if status == StatusCode::NOT_FOUND && self.has_id() && !begins {
+        if status == StatusCode::NOT_FOUND && was_known && !begins {
             // Who does not know the session has not run what came in it.
-            self.connection.unheard(&said.id);
+            self.connection.unheard(&said.line);
             return self.lose();
         }
         let (_, mut messages) = by(until, Messages::of(response)).await.map_err(|error| error.to_string())?;

@@ -55,9 +55,10 @@ async fn take(speaker: &impl Speaker, mut lines: Receiver<Line>) {
     let mut asked = Asked::default();
     loop {
         let line = tokio::select! {
+            // A call that has always something to read leaves no turn for what comes behind it.
             biased;
-            () = asked.next() => continue,
             line = lines.recv() => line,
+            () = asked.next() => continue,
         };
         let Some(line) = line else { return };
         let Ok(Envelope { id, method }) = serde_json::from_slice(&line.text) else { continue };

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use mcp_guard::middleware::clock;
-use mcp_guard::reply::same_id;
 use mcp_guard::session::FromNode;
 use tokio::sync::mpsc;
 
@@ -34,16 +33,14 @@ pub(super) struct Handle {
     pub(super) number: u64,
     pub(super) lines: mpsc::Sender<Line>,
     is_over: Arc<Told<bool>>,
-    /// Requests of which the node has said, or must be taken to have said, that none of it was run; never more than are in flight.
-    unheard: Arc<Mutex<Vec<Box<str>>>>,
+    /// Requests that the node has not run, by their tickets; never more than are in flight.
+    unheard: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Handle {
-    /// Whether the request with this id was never run, which is told once.
-    pub(super) fn take_unheard(&self, id: &str) -> bool {
-        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = unheard.iter().position(|other| same_id(other, id));
-        place.map(|place| unheard.swap_remove(place)).is_some()
+    /// Whether the request with this ticket was never run.
+    pub(super) fn is_unheard(&self, ticket: u64) -> bool {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner).contains(&ticket)
     }
 
     /// Ends the connection: who serves it closes it. The session goes on, or not.
@@ -94,9 +91,9 @@ impl Connection {
         self.session.receive(message, line);
     }
 
-    /// Notes, before it [`end`](Self::end)s, that the request with this id was not run: it can go to the next node.
-    pub(crate) fn unheard(&self, id: &str) {
-        self.handle.unheard.lock().unwrap_or_else(PoisonError::into_inner).push(id.into());
+    /// Notes, before it [`end`](Self::end)s, that a request was not run: it can go to the next node.
+    pub(crate) fn unheard(&self, request: &Line) {
+        self.handle.unheard.lock().unwrap_or_else(PoisonError::into_inner).extend(request.ticket);
     }
 
     /// Ends it: the session learns that its node is gone.

@@ -13,6 +13,8 @@ pub(crate) struct Line {
     pub(crate) text: Bytes,
     /// How it came, where the link wants to know, if it is the client's and not the guard's in its name.
     pub(crate) came: Option<Came>,
+    /// The number of its ticket, if it is a request.
+    pub(super) ticket: Option<u64>,
 }
 
 /// How a message came.
@@ -35,9 +37,15 @@ impl Came {
 pub(crate) const CREDENTIALS: [HeaderName; 3] =
     [header::AUTHORIZATION, header::COOKIE, HeaderName::from_static("x-api-key")];
 
+impl Line {
+    pub(super) fn new(text: Bytes, came: Option<Came>) -> Self {
+        Self { text, came, ticket: None }
+    }
+}
+
 impl From<Bytes> for Line {
     fn from(text: Bytes) -> Self {
-        Self { text, came: None }
+        Self::new(text, None)
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn open(
     if let Some(came) = &came {
         opening.session.opened_by(came);
     }
-    let first = Line { text: line.clone(), came };
+    let first = Line::new(line.clone(), came);
     let asking = Asking { id, progress_token: None, is_carrier: false };
     let answered = opening.session.ask_first(&opening.handle, asking, first, limit).await;
     inner.note(if matches!(answered, Ok(Start::End(End::Answered(_)))) { Health::Alive } else { Health::Failing });

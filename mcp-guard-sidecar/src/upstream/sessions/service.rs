@@ -272,7 +272,7 @@ async fn ask(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     let progress_token = params(call, &body).filter(|_| is_carrier).and_then(progress_token);
     let asking = Asking { id, progress_token, is_carrier };
     let sent = line.clone();
-    let (waiting, start) = session.ask(asking, Line { text: line, came }, limit).await?;
+    let (waiting, start) = session.ask(asking, Line::new(line, came), limit).await?;
     if matches!(start, Start::Message | Start::End(End::Answered(_))) {
         inner.note(Health::Alive);
     }
@@ -299,7 +299,7 @@ fn remember(session: &Session, call: &Call, body: &[u8], sent: &Bytes, answer: &
 async fn notify(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     let session = inner.find(&incoming)?;
     let Incoming { call, body, limit, came, .. } = incoming;
-    session.tell(Line { text: line(inner, body.clone())?, came }, limit).await?;
+    session.tell(Line::new(line(inner, body.clone())?, came), limit).await?;
     if call.method.is(Method::CANCELLED)
         && let Some(id) = params(call, &body).and_then(cancelled_id)
     {
@@ -315,7 +315,7 @@ async fn respond(inner: &Inner, incoming: Incoming<'_>) -> Reply {
     if !session.converse(|conversation| conversation.take_asked(id)) {
         return Err(refuse(Reason::InvalidRequest, "the response answers no request of the node's"));
     }
-    session.tell(Line { text: line, came: incoming.came }, incoming.limit).await?;
+    session.tell(Line::new(line, incoming.came), incoming.limit).await?;
     Ok(answer::empty(StatusCode::ACCEPTED))
 }
 

@@ -55,6 +55,15 @@ enum Standing {
 }
 
 impl Standing {
+    /// The way to the node, or why there will be none, once that is known.
+    fn settled(&self) -> Option<Result<Handle, UpstreamError>> {
+        match self {
+            Self::Attached(handle) => Some(Ok(handle.clone())),
+            Self::Over => Some(Err(gone())),
+            Self::Detached => None,
+        }
+    }
+
     fn handle(&self) -> Option<&Handle> {
         match self {
             Self::Attached(handle) => Some(handle),
@@ -217,17 +226,10 @@ impl Session {
 
     /// The way to the node, once there is one.
     async fn attached(&self) -> Result<Handle, UpstreamError> {
-        let settled = |standing: &Standing| match standing {
-            Standing::Attached(handle) => Some(Ok(handle.clone())),
-            Standing::Over => Some(Err(gone())),
-            Standing::Detached => None,
-        };
-        if let Some(handle) = self.standing.see(settled) {
+        if let Some(handle) = self.standing.see(Standing::settled) {
             return handle;
         }
-        timeout(PATIENCE, self.standing.wait_for(settled)).await.unwrap_or_else(|_| {
-            Err(UpstreamError::Unavailable("the session's node is gone, and no other is there yet".into()))
-        })
+        timeout(PATIENCE, self.standing.wait_for(Standing::settled)).await.unwrap_or_else(|_| Err(nobody_yet()))
     }
 
     /// Takes a message of the node.
@@ -250,11 +252,15 @@ impl Session {
                 let handle = self.attached().await?;
                 // A node that is gone by now is nobody to ask, and the next one is waited for.
                 if let Some(waiting) = self.note(asking, Some(handle.number))? {
+                    let ticket = waiting.ticket();
                     let started = self.exchange(waiting, &handle, line.clone(), &mut is_sent).await;
                     let is_lost = matches!(started, Ok((_, Start::End(End::Broken | End::Replaced))) | Err(_));
-                    // What was not run can go to the node that has taken the session over, if there is one.
-                    if is_lost && handle.take_unheard(asking.id) {
+                    if is_lost && handle.is_unheard(ticket) {
+                        // What was not run goes to the node that has taken the session over. It was waited for already.
                         is_sent = false;
+                        if self.standing.see(Standing::settled).is_none() {
+                            return Err(nobody_yet());
+                        }
                         continue;
                     }
                     self.has_answered.fetch_or(!is_lost, Ordering::Relaxed);
@@ -310,9 +316,10 @@ impl Session {
         &self,
         mut waiting: Waiting,
         handle: &Handle,
-        line: Line,
+        mut line: Line,
         is_sent: &mut bool,
     ) -> Result<(Waiting, Start), UpstreamError> {
+        line.ticket = Some(waiting.ticket());
         if handle.lines.send(line).await.is_err() {
             return Err(UpstreamError::Unavailable("the node is gone".into()));
         }
@@ -362,6 +369,10 @@ impl Session {
 
 /// How long messages, and those who wait for answers, wait for another node when theirs is gone.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+fn nobody_yet() -> UpstreamError {
+    UpstreamError::Unavailable("the session's node is gone, and no other is there yet".into())
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

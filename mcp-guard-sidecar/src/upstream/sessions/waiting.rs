@@ -23,6 +23,11 @@ impl Waiting {
         Self { session: Arc::clone(session), ticket, outbox, is_sent: false }
     }
 
+    /// The number of its ticket.
+    pub(super) fn ticket(&self) -> u64 {
+        self.ticket.number()
+    }
+
     /// It is on its way to the node.
     pub(super) fn sent(&mut self) {
         self.is_sent = true;
