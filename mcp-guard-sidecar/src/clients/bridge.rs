@@ -110,13 +110,14 @@ impl<H: Handler> Bridge<H> {
                     biased;
                     () = self.out.closed() => break,
                     () = &mut rest, if !rest.is_terminated() => break,
-                    () = asked.next() => continue,
-                    () = &mut listening, if !listening.is_terminated() => continue,
                     () = drain.turns_away(), if !is_over => {
                         is_over = true;
                         continue;
                     }
                     message = messages.next(), if !is_over && asked.len() < IN_FLIGHT_MAX => message,
+                    () = &mut listening, if !listening.is_terminated() => continue,
+                    // A call that has always something to read leaves no turn for what comes behind it.
+                    () = asked.next() => continue,
                 };
                 let Some(message) = message else {
                     if !still_reads {
