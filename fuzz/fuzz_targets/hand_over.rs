@@ -22,6 +22,8 @@ mod upstream {
     }
 }
 
+#[path = "../../mcp-guard-sidecar/src/lines.rs"]
+mod lines;
 #[path = "../checks/pieces.rs"]
 mod pieces;
 

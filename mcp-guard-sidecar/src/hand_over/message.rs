@@ -11,8 +11,9 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
+use tokio::io::AsyncBufRead;
 
+use crate::lines::read_line;
 use crate::upstream::sessions::Record;
 
 /// A session that goes over.
@@ -36,7 +37,7 @@ pub(super) enum Message {
 
 /// All that a session may have said, [`SUBSCRIPTIONS_MAX`](mcp_guard::session::SUBSCRIPTIONS_MAX) times
 /// [`REQUEST_BYTES_MAX`](mcp_guard::session::REQUEST_BYTES_MAX), with what is escaped in it.
-const LINE_BYTES_MAX: u64 = 64 << 20;
+const LINE_BYTES_MAX: usize = 64 << 20;
 
 impl Message {
     /// The line that says it.
@@ -48,10 +49,9 @@ impl Message {
 
     /// The next one that is said; `None` behind the last.
     pub(super) async fn read(source: &mut (impl AsyncBufRead + Unpin)) -> Option<Self> {
-        let mut line = Vec::new();
-        let read = source.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await;
         // What is no message is of no version of the guard: nothing that comes behind it can be relied on.
-        read.ok().filter(|bytes| *bytes > 0).and_then(|_| serde_json::from_slice(&line).ok())
+        let line = read_line(source, LINE_BYTES_MAX).await.ok()??;
+        serde_json::from_slice(&line).ok()
     }
 }
 
