@@ -84,7 +84,10 @@ impl Client {
         {
             self.world.must(self.session.is_some(), || "a session without an id".into());
             let told = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-            self.posts(&told).await;
+            let answer = self.posts(&told).await;
+            if !matches!(answer, Answer::Bare(StatusCode::ACCEPTED)) {
+                self.fails("initialized", &answer, None);
+            }
             return self.session.is_some();
         }
         self.fails("initialize", &answer, None);
@@ -142,13 +145,20 @@ impl Client {
         if matches!(answer, Answer::Message(StatusCode::NOT_FOUND, _) | Answer::Bare(StatusCode::NOT_FOUND)) {
             self.session = None;
         }
-        let is_load = reason.is_some_and(|reason| LOAD.contains(&reason));
+        // What is refused of a notification has no body.
+        let has_no_place = |status: &StatusCode| matches!(status.as_u16(), 429 | 503);
+        let is_load = match answer {
+            Answer::Bare(status) => what == "initialized" && has_no_place(status),
+            Answer::Message(..) | Answer::Lost => reason.is_some_and(|reason| LOAD.contains(&reason)),
+        };
         // Only what has begun in foul weather, or meets it, may fail.
         let is_fair = self.weather == Weather::Fair && matches!(world.weather(), Weather::Fair | Weather::Leaving);
         world.must(is_load || !is_fair, || format!("{what} of {address} fails in fair weather: {answer:?}"));
         let Some(argument) = argument else { return };
         let is_heard = world.heard(argument) > 0;
-        let is_unsent = reason.is_some_and(|reason| UNSENT.contains(&reason)) && what != READ;
+        let is_unsent = reason.is_some_and(|reason| UNSENT.contains(&reason));
+        // One that may be repeated may have been heard before the refusal.
+        let is_unsent = is_unsent && (what != READ || !world.plan.is_trusting || world.plan.attempts == 1);
         world
             .must(!(is_unsent && is_heard), || format!("{argument} was refused ({reason:?}), and a node has heard it"));
         let is_told = format!("{answer:?}").contains(argument);
@@ -172,7 +182,8 @@ impl Client {
             }
             let is_answer = answer["id"] == json!(id);
             // What was refused before it was read has no id to give.
-            let is_refused = !status.is_success() && answer["id"].is_null();
+            let is_early = reason.is_none_or(|reason| AT_THE_DOOR.contains(&reason));
+            let is_refused = is_early && !status.is_success() && answer["id"].is_null();
             self.world.must(is_answer || is_refused, || format!("{method} {id} was answered with {answer}"));
         }
         answer

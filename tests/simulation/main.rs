@@ -28,10 +28,11 @@ const LINES_SHOWN: usize = 60;
 
 /// Plays the runs of `seeds`, and fails if any of them breaks something.
 fn hold(seeds: Range<u64>) {
-    let (mut served, mut failed) = (0, Vec::new());
+    let (mut served, mut is_logged, mut failed) = (0, false, Vec::new());
     for seed in seeds.clone() {
-        let Shown { told, broken, served: more, .. } = play(seed);
+        let Shown { told, broken, served: more, log } = play(seed);
         served += more;
+        is_logged |= log.contains("mcp_guard::");
         if !broken.is_empty() {
             let last = told.iter().skip(told.len().saturating_sub(LINES_SHOWN)).map(String::as_str);
             failed.push(seed);
@@ -46,7 +47,7 @@ fn hold(seeds: Range<u64>) {
         seeds.clone().count() - failed.len()
     );
     assert!(failed.is_empty(), "seeds {failed:?} break what must hold; again: MCP_GUARD_SEED={}", failed[0]);
-    assert!(served > 0, "nobody was served");
+    assert!(served > 0 && is_logged, "nobody was served, or nothing logged");
 }
 
 #[test]

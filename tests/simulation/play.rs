@@ -104,8 +104,10 @@ async fn run(world: &World) {
     }
     world.set_weather(Weather::Clearing);
     sleep(CLEARS).await;
+    let before = world.served();
     world.set_weather(Weather::Fair);
     let mut clients = clients.join_all().await;
+    world.must(world.served() > before, || "nobody is served in fair weather again".into());
     for vandal in vandals {
         let _ = vandal.await;
     }
