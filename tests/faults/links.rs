@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
-use mcp_guard_tests::peers::skip_unless;
+use mcp_guard_tests::peers::{skip_unless, skip_unless_allowed};
 use mcp_guard_tests::upstream::Upstream;
 use mcp_guard_tests::{Guard, Reply, Wire, call_tool, patiently, post};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -30,8 +30,13 @@ impl Link {
     fn new(of: &str) -> Option<Self> {
         let name = |end: &str| format!("mcp-guard-{}-{of}-{end}", std::process::id());
         let mut link = Self { near: name("near"), far: name("far"), node: None };
+        let has = |program: &&str| Command::new(program).arg("-V").output().is_ok();
+        let missing = ["ip", "tc", "iptables"].into_iter().find(|program| !has(program));
+        if !skip_unless(missing.is_none(), "ip, tc and iptables are installed") {
+            return None;
+        }
         let wanted = "a process may make network namespaces, with iptables and tc in them (as root)";
-        if !skip_unless(link.is_made(), wanted) {
+        if !skip_unless_allowed(link.is_made(), wanted) {
             return None;
         }
         // A thread stays where it was started, or has gone to.

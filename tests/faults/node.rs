@@ -27,11 +27,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 #[test]
 fn a_node_that_answers_nothing_is_given_up() {
-    let guard = guard(|mut wire, _| {
-        assert!(wire.is_closed());
+    let (tell, told) = mpsc::sync_channel(1);
+    let guard = guard(move |mut wire, _| {
+        tell.send(wire.is_closed()).expect("the test waits");
         None
     });
     assert_refused(&beside_healthy_calls(&guard, "fault"), "deadline_exceeded", 504);
+    assert_eq!(told.recv_timeout(TOLD), Ok(true), "the guard lets it go");
     assert_settled(&guard, "timed_out", 1.0);
 }
 

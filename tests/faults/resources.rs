@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use mcp_guard_tests::peers::skip_unless;
+use mcp_guard_tests::peers::skip_unless_allowed;
 use mcp_guard_tests::upstream::Upstream;
 use mcp_guard_tests::{Guard, Reply, Wire, call_tool, patiently, post, request};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ pub(crate) fn starter(folder: &Path, before: &str, redirected: &str) -> String {
 /// The same in a view of the file system of its own; `None`, with a word, where this process may not make one.
 pub(crate) fn secluded(folder: &Path, before: &str, redirected: &str) -> Option<String> {
     let may = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
-    if !skip_unless(may, "a process may have mounts of its own (unshare --mount, as root)") {
+    if !skip_unless_allowed(may, "a process may have mounts of its own (unshare --mount, as root)") {
         return None;
     }
     let apart = "test -n \"$MCP_GUARD_APART\" || MCP_GUARD_APART=1 exec unshare --mount \"$0\" \"$@\"";

@@ -229,6 +229,14 @@ pub fn skip_unless(there: bool, wanted: &str) -> bool {
     there
 }
 
+/// Whether this process may do something that nothing could be installed for; if not, says that the test skips.
+pub fn skip_unless_allowed(may: bool, wanted: &str) -> bool {
+    if !may {
+        say(&format!("skipped: it wants that {wanted}"));
+    }
+    may
+}
+
 /// Says something to whoever reads the test's output.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");

@@ -32,7 +32,7 @@ fn a_spent_allowance_and_a_full_queue_are_told_without_what_was_asked() {
     in_both(|log| {
         let upstream = Upstream::start();
         let rule = json!({"name": "tight", "key": ["client", "session", "tool"], "match": {"method": "tools/call"}, "rate": "6/m", "burst": 3});
-        let queue = json!({"concurrency": 1, "adaptive": false, "waiting": 1, "max_wait": "300ms"});
+        let queue = json!({"concurrency": 1, "adaptive": false, "waiting": 1, "max_wait": "2s"});
         let mut scene = Scene::start(log, config(&upstream, &json!({"rate_limits": [rule], "queue": queue})));
         let planted = Planted::new();
         let ask = |tool| ask(&scene.guard, &planted, &planted.call(1, tool));
