@@ -7,7 +7,7 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
 }
 
 /// The figure that `share` of `sorted`, from 0 to 1, do not exceed; `None` without any.
-pub(crate) fn quantile(sorted: &[u32], share: f64) -> Option<u32> {
+pub(crate) fn quantile<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
     let last = sorted.len().checked_sub(1)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index between 0 and the length")]
     let index = (last as f64 * share) as usize;
@@ -68,7 +68,7 @@ mod tests {
         let sorted: Vec<u32> = (1..=1001).collect();
         let at = |share| quantile(&sorted, share);
         assert_eq!([at(0.0), at(0.5), at(0.99), at(0.999), at(1.0)], [1, 501, 991, 1000, 1001].map(Some));
-        assert_eq!(quantile(&[], 0.5), None);
+        assert_eq!(quantile::<u32>(&[], 0.5), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use mcp_guard_benches::pressure::{Setting, SoakPlan, print_shapes, print_soak, s
 struct Arguments {
     #[command(flatten)]
     setting: Setting,
-    /// How long a phase is; all take ten of them
+    /// How long a phase is; all take eleven of them
     #[arg(long, default_value = "8s", value_parser = span)]
     phase: Duration,
     /// One load for so long instead, after a cycle in which it warms up

@@ -80,8 +80,6 @@ pub struct Attempt {
     pub end: End,
     /// The `Retry-After` of its head.
     pub retry_after: Option<Duration>,
-    /// The exact one of its body.
-    pub retry_after_exact: Option<Duration>,
     /// Whether the call is given up, or answered, by this.
     pub is_last: bool,
 }
@@ -252,7 +250,6 @@ impl Work {
             ended: clock::now().saturating_duration_since(self.start),
             end: verdict.end,
             retry_after: verdict.retry_after,
-            retry_after_exact: verdict.retry_after_exact,
             is_last: next.is_none(),
         };
         lock(&self.attempts).push(attempt);

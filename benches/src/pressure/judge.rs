@@ -61,8 +61,6 @@ pub(crate) struct Verdict {
     pub(crate) end: End,
     /// The `Retry-After` of the head.
     pub(crate) retry_after: Option<Duration>,
-    /// The exact one of the body.
-    pub(crate) retry_after_exact: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -84,42 +82,34 @@ struct ErrorObject<'a> {
 #[derive(Deserialize)]
 struct Data<'a> {
     guard: Option<Cow<'a, str>>,
-    #[serde(rename = "retryAfterMs")]
-    retry_after_ms: Option<u64>,
 }
 
 /// Judges `response` to `question`.
 pub(crate) fn judge(response: &Response<'_>, question: &Question<'_>) -> Verdict {
     let seconds = response.retry_after.and_then(|text| text.parse().ok());
-    let verdict = |end, exact| Verdict {
-        end,
-        retry_after: seconds.map(Duration::from_secs),
-        retry_after_exact: Option::map(exact, Duration::from_millis),
-    };
+    let verdict = |end| Verdict { end, retry_after: seconds.map(Duration::from_secs) };
     if response.session.is_some_and(|session| session != question.session) {
-        return verdict(End::Wrong("session"), None);
+        return verdict(End::Wrong("session"));
     }
     let Ok(answer) = serde_json::from_slice::<Answer<'_>>(&response.body) else {
         let end = if response.status == 200 { End::Wrong("form") } else { End::Failed(status(response.status)) };
-        return verdict(end, None);
+        return verdict(end);
     };
     let id = answer.id.map(RawValue::get);
     let is_ours = id.is_some_and(|id| id.parse() == Ok(question.id));
     match (answer.result, answer.error) {
         // What is refused before its body is read has the id null.
         (None, Some(error)) if is_ours || (response.status != 200 && id.is_none_or(|id| id == "null")) => {
-            let data = error.data.as_ref();
-            let end = match data.and_then(|data| data.guard.as_deref()) {
+            verdict(match error.data.as_ref().and_then(|data| data.guard.as_deref()) {
                 Some(reason) => End::Refused(known(reason)),
                 None => End::Failed("error of the node"),
-            };
-            verdict(end, data.and_then(|data| data.retry_after_ms))
+            })
         }
-        _ if !is_ours => verdict(End::Wrong("id"), None),
+        _ if !is_ours => verdict(End::Wrong("id")),
         (Some(result), None) if response.status == 200 && answer.jsonrpc.as_deref() == Some("2.0") => {
-            verdict(if is_right(&result, question) { End::Answered } else { End::Wrong("content") }, None)
+            verdict(if is_right(&result, question) { End::Answered } else { End::Wrong("content") })
         }
-        (Some(_), _) | (None, _) => verdict(End::Wrong("form"), None),
+        (Some(_), _) | (None, _) => verdict(End::Wrong("form")),
     }
 }
 
@@ -186,7 +176,6 @@ mod tests {
         let verdict = judge(&response, &QUESTION);
         assert_eq!(verdict.end, End::Refused("queue_full"));
         assert_eq!(verdict.retry_after, Some(Duration::from_secs(2)));
-        assert_eq!(verdict.retry_after_exact, Some(Duration::from_millis(1_500)));
         assert_eq!(end(503, None, &body.replace("\"id\":7", "\"id\":8")), End::Wrong("id"));
         assert_eq!(end(429, None, &body.replace("\"id\":7", "\"id\":null")), End::Refused("queue_full"));
     }

@@ -177,5 +177,5 @@ fn is_closed(stream: &TcpStream) -> bool {
 }
 
 fn failed(why: &'static str) -> Verdict {
-    Verdict { end: End::Failed(why), retry_after: None, retry_after_exact: None }
+    Verdict { end: End::Failed(why), retry_after: None }
 }

@@ -15,6 +15,7 @@ use super::shapes::is_wrong;
 use super::sidecar::Sidecar;
 use super::tables::quantile_ms;
 use crate::Fault;
+use crate::stats::quantile;
 
 /// One round: ever more, and then little again.
 #[derive(Clone, Debug, Serialize)]
@@ -173,11 +174,7 @@ impl Window {
         let mut waits: Vec<f64> =
             refused.iter().filter_map(|attempt| Some(attempt.retry_after?.as_secs_f64())).collect();
         waits.sort_by(f64::total_cmp);
-        let wait = |share: f64| {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index within the length")]
-            let place = (waits.len().saturating_sub(1) as f64 * share) as usize;
-            waits.get(place).copied().unwrap_or(f64::NAN)
-        };
+        let wait = |share| quantile(&waits, share).unwrap_or(f64::NAN);
         let fresh = work.attempts.iter().filter(|attempt| attempt.number == 0 && self.has(attempt.due));
         let late: Vec<_> = fresh.map(|attempt| attempt.sent.saturating_sub(attempt.due)).collect();
         let seconds = (self.to - self.from).as_secs_f64();

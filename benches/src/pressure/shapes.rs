@@ -56,7 +56,7 @@ const SPIKE_LANES: usize = 512;
 const FAULTS: [(&str, Mood); 4] =
     [("slow", Mood::Slow(4)), ("failing", Mood::Failing), ("refusing", Mood::Refusing), ("dead", Mood::Dead)];
 
-/// Drives all shapes against the guard at `program`. A phase takes `unit`, or a part of it; all take ten.
+/// Drives all shapes against the guard at `program`. A phase takes `unit`, or a part of it; all take eleven.
 ///
 /// # Errors
 ///

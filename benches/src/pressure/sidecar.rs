@@ -69,11 +69,6 @@ impl Sidecar {
         let memory = self.process.memory();
         (memory.rss_kib, memory.pss_kib)
     }
-
-    /// Whether it still runs.
-    pub fn is_alive(&self) -> bool {
-        TcpStream::connect(self.address).is_ok()
-    }
 }
 
 fn figures(text: &str) -> BTreeMap<String, f64> {

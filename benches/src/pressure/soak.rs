@@ -71,8 +71,8 @@ const LANES: usize = 256;
 impl Soak {
     /// Whether no answer was wrong, no figure grew, and nothing was left.
     pub fn is_good(&self) -> bool {
-        let is_gone = GONE.iter().all(|name| self.left.get(*name).is_none_or(|left| *left < 0.5));
-        self.wrong == 0 && is_gone && self.slopes.values().all(Slope::is_flat) && !self.slopes.is_empty()
+        let is_gone = GONE.iter().all(|name| self.left.get(*name).is_some_and(|left| *left < 0.5));
+        self.wrong == 0 && is_gone && self.slopes.values().all(Slope::is_flat) && self.slopes.len() == WATCHED.len()
     }
 }
 
@@ -141,9 +141,10 @@ async fn left(guard: &Sidecar) -> Result<BTreeMap<String, f64>, Fault> {
     let start = clock::now();
     loop {
         let sample = look_at(guard, start).ok_or("the guard does not answer")?;
-        let of = |name: &str| sample.figures.get(name).copied().unwrap_or(0.0);
-        if GONE.iter().all(|name| of(name) < 0.5) || clock::now() > start + UNTIL_GONE {
-            return Ok(WATCHED.iter().map(|name| ((*name).to_owned(), of(name))).collect());
+        let is_gone = |name: &&str| sample.figures.get(*name).is_some_and(|left| *left < 0.5);
+        if GONE.iter().all(is_gone) || clock::now() > start + UNTIL_GONE {
+            let left = |name: &&str| Some(((*name).to_owned(), *sample.figures.get(*name)?));
+            return Ok(WATCHED.iter().filter_map(left).collect());
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
