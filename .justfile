@@ -35,7 +35,7 @@ seed number:
 seeds range:
     MCP_GUARD_SEEDS={{range}} cargo nextest run --cargo-profile seeds -p mcp-guard-tests --test simulation many_seeds --no-capture
 
-# Fuzz one target: fuzz/README.md has them all
+# Fuzz one target of those that `.ci/fuzz list` names
 fuzz target seconds="60":
     .ci/fuzz {{target}} {{seconds}}
 
