@@ -74,6 +74,26 @@ fn nobody_waits_for_a_log_that_nobody_reads() {
 }
 
 #[test]
+fn who_is_cut_off_keeps_no_guard_whose_log_nobody_reads() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    let pipe = pipe.to_str().expect("a plain path");
+    let node = Upstream::start();
+    // It has both ends itself, and reads neither.
+    let program = starter(folder.path(), &format!("mkfifo {pipe}\nexec 3<>{pipe}"), "2>&3");
+    let mut guard = logging(&program, "stderr", &node);
+    let mut held = Wire::connect(guard.listen);
+    held.write(post(guard.listen, &[], call_tool(8, "hold", json!({})).to_string()));
+    patiently("there is no room for lines any more", || {
+        refused_and_served(&guard);
+        dropped(&guard, "full") > 0.0
+    });
+    guard.signal("TERM");
+    guard.signal("TERM");
+    assert_eq!(guard.wait(), Some(1), "it ends, though its last word goes nowhere");
+}
+
+#[test]
 fn a_log_on_a_full_disk_costs_its_lines_and_no_call() {
     let folder = tempfile::tempdir().expect("a folder");
     let node = Upstream::start();
