@@ -85,3 +85,34 @@ async fn sessions_that_their_http_node_has_forgotten_go_on_without_a_call_that_f
     let failovers = guard.figures().unwrap()["mcp_guard_session_failovers_total"];
     assert!(failovers >= 16.0, "{failovers}");
 }
+
+#[tokio::test]
+async fn ten_times_too_many_calls_are_refused_as_they_come_and_neither_pings_nor_other_clients_suffer() {
+    let node = BusyNode::start(CAPACITY).unwrap();
+    let config = "  rate_limits: []\n  queue: {max_wait: 500ms, target_delay: 100ms}\n";
+    let guard = Sidecar::start(Path::new(PROGRAM), node.address(), config, "").unwrap();
+    let stands = Duration::from_millis(1_500);
+    let noisy = population(2, 200, &[(3_500, 400.0)], Sessions::Stay);
+    let pings = Population { ask: Ask::Ping, ..population(3, 8, &[(3_500, 20.0)], Sessions::Stay) };
+    let quiet = population(4, 8, &[(3_500, 4.0)], Sessions::Stay);
+    let driven = drive(guard.address(), vec![noisy, pings, quiet], |_| ()).await.unwrap();
+    assert_none_is_wrong(&driven);
+    let [noisy, pings, quiet] = driven.as_slice() else { panic!("three called") };
+    for driven in [pings, quiet] {
+        let late = driven.attempts.iter().filter(|attempt| attempt.due >= stands);
+        let not_answered: Vec<_> = late.filter(|attempt| !is_answered(attempt)).collect();
+        assert!(not_answered.is_empty(), "{not_answered:?}");
+    }
+    let late: Vec<_> = noisy.attempts.iter().filter(|attempt| attempt.sent >= stands).collect();
+    let refused: Vec<_> = late.iter().filter(|attempt| matches!(attempt.end, End::Refused(_))).collect();
+    let (answered, came) = (late.iter().filter(|attempt| is_answered(attempt)).count(), late.len());
+    assert!(
+        came >= 700 && refused.len() + answered == came,
+        "{answered} answered, {} refused of {came}",
+        refused.len()
+    );
+    assert!(answered >= 30, "the node works on: {answered}");
+    assert!(refused.iter().all(|attempt| attempt.retry_after.is_some()));
+    let waited = refused.iter().filter(|attempt| attempt.end == End::Refused("queue_timeout")).count();
+    assert!(waited * 20 < refused.len(), "{waited} of {} waited in vain", refused.len());
+}

@@ -100,6 +100,8 @@ impl Callers {
         }
         // Now and then its caller's own time is short, or over.
         let patience = (patience % 4 == 3).then(|| now + u32::from(patience) * 2 * MS - 40 * MS);
+        self.model.line_bound = self.queue.line_bound(now);
+        assert!(self.model.line_bound != Some(0), "one may always wait");
         let waits = self.queue.wait(&call, patience, name, now);
         self.follow_limit(false);
         assert_eq!(waits.map_err(|shed| why(&shed)).err(), self.model.wait(name, what, client, patience));

@@ -38,6 +38,8 @@ struct Turns(Vec<usize>);
 pub(crate) struct Model {
     pub(crate) room: usize,
     pub(crate) limit: usize,
+    /// How many may wait for the node while the queue stands.
+    pub(crate) line_bound: Option<usize>,
     pub(crate) now: Instant,
     pub(crate) waiting: Vec<Waiter>,
     node: [Turns; 3],
@@ -45,7 +47,10 @@ pub(crate) struct Model {
     /// How many hold a place of each tool, those that wait for the node with it included.
     held: [usize; WHAT.len()],
     pub(crate) running: usize,
+    /// Since when somebody waits for the node, once that has been so for as long as one may wait; and since when nobody does.
     filled_at: Option<Instant>,
+    stands: bool,
+    empty_since: Option<Instant>,
     pub(crate) told: Vec<(u32, Option<Why>)>,
 }
 
@@ -54,6 +59,7 @@ impl Model {
         Self {
             room,
             limit,
+            line_bound: None,
             now,
             waiting: Vec::new(),
             node: Default::default(),
@@ -61,6 +67,8 @@ impl Model {
             held: [0; WHAT.len()],
             running: 0,
             filled_at: None,
+            stands: false,
+            empty_since: None,
             told: Vec::new(),
         }
     }
@@ -74,14 +82,16 @@ impl Model {
     }
 
     pub(crate) fn wait(&mut self, name: u32, what: usize, client: usize, patience: Option<Instant>) -> Option<Why> {
-        let stands = self.filled_at.is_some_and(|at| self.now - at >= MAX_WAIT);
-        let allowed = self.now + if stands { TARGET_DELAY } else { MAX_WAIT };
+        let allowed = self.now + MAX_WAIT;
         let deadline = patience.map_or(allowed, |patience| patience.min(allowed));
         if deadline <= self.now {
             return Some(Why::Timeout);
         }
-        if self.waiting.len() >= self.room {
-            let Some(other) = self.gives_way(WHAT[what].2, client) else { return Some(Why::Full) };
+        assert_eq!(self.line_bound.is_some(), self.stands_now(), "stands");
+        let in_line = self.waiting.iter().filter(|waiter| waiter.is_at_node).count();
+        let is_crowded = self.line_bound.is_some_and(|bound| in_line >= bound) && self.has_tool(what);
+        if is_crowded || self.waiting.len() >= self.room {
+            let Some(other) = self.gives_way(WHAT[what].2, client, is_crowded) else { return Some(Why::Full) };
             self.take_out(other);
             self.told.push((other, Some(Why::Full)));
         }
@@ -96,13 +106,23 @@ impl Model {
         None
     }
 
-    /// The newest call of the lowest class of the client that holds most places; of several such clients, the last.
-    fn gives_way(&self, class: usize, client: usize) -> Option<u32> {
-        let held = |client: usize| self.waiting.iter().filter(|waiter| waiter.client == client).count();
+    /// The newest call of the lowest class of the client that holds most places, of all or of those in line for the node; of
+    /// several such clients, the last.
+    fn gives_way(&self, class: usize, client: usize, in_line: bool) -> Option<u32> {
+        let places = || self.waiting.iter().filter(|waiter| waiter.is_at_node || !in_line);
+        let held = |client: usize| places().filter(|waiter| waiter.client == client).count();
         let heaviest = (0..4).max_by_key(|client| held(*client)).filter(|client| held(*client) > 0)?;
-        let theirs = self.waiting.iter().filter(|waiter| waiter.client == heaviest);
+        let theirs = places().filter(|waiter| waiter.client == heaviest);
         let (lowest, newest) = theirs.map(|waiter| (WHAT[waiter.what].2, waiter.name)).max()?;
         (class < lowest || class == lowest && held(client) + 1 < held(heaviest)).then_some(newest)
+    }
+
+    fn stands_now(&self) -> bool {
+        if self.stands {
+            self.empty_since.is_none_or(|since| self.now - since < TARGET_DELAY)
+        } else {
+            self.filled_at.is_some_and(|at| self.now - at >= MAX_WAIT)
+        }
     }
 
     pub(crate) fn look(&mut self, name: u32) -> Option<Instant> {
@@ -152,7 +172,12 @@ impl Model {
             }
         }
         let is_empty = self.waiting.iter().all(|waiter| !waiter.is_at_node);
-        self.filled_at = if is_empty { None } else { self.filled_at.or(Some(self.now)) };
+        let (stood, stands) = (self.stands, self.stands_now());
+        self.stands = stands;
+        self.empty_since =
+            self.empty_since.filter(|_| is_empty && stood && self.stands).or(is_empty.then_some(self.now));
+        self.filled_at =
+            self.filled_at.filter(|_| !is_empty && stood == self.stands).or((!is_empty).then_some(self.now));
     }
 
     fn take_out(&mut self, name: u32) {
@@ -171,10 +196,13 @@ impl Model {
     }
 
     fn takes_tool(&mut self, what: usize) -> bool {
-        let Some(most) = WHAT[what].3 else { return true };
-        let takes = self.held[what] < most && self.tools[what].0.is_empty();
-        self.held[what] += usize::from(takes);
+        let takes = self.has_tool(what);
+        self.held[what] += usize::from(takes && WHAT[what].3.is_some());
         takes
+    }
+
+    fn has_tool(&self, what: usize) -> bool {
+        WHAT[what].3.is_none_or(|most| self.held[what] < most && self.tools[what].0.is_empty())
     }
 
     /// A place of a tool comes free, and whoever is next there has it, and waits for the node.

@@ -10,6 +10,7 @@
 //! | no free place on the node      | waits in line for the node                                                   |
 //! | no free place at its tool      | waits in line for the tool, in nobody else's way                             |
 //! | no room to wait in             | is refused `queue_full`, or takes the room of one with a lesser claim        |
+//! | a queue that stands            | the same, as soon as enough others wait                                      |
 //! | its `max_wait` or deadline over| is refused `queue_timeout`                                                   |
 //! | that its client leaves         | leaves the room, or gives its place to the next, at once                     |
 //!
@@ -24,8 +25,9 @@
 //!
 //! **How many at once**: with `adaptive`, from `concurrency_min` up to `concurrency`, found by comparing how long calls
 //! take with what is usual for their method or tool (Gradient2), and lowered by time-outs and by 429, 503 and 504.
-//! **How long**: `max_wait`, but `target_delay` for those who come while the queue has not been empty for `max_wait`
-//! (controlled delay). **`Retry-After`** is the number who wait times the time between two places that come free.
+//! **How long**: `max_wait`. Once the queue has not been empty for so long it stands, and until it has been empty for
+//! `target_delay` no more wait for the node than are served within that time, or 16 where the node is slow; the rest is refused
+//! at once, or somebody gives way as in a full room (controlled delay). **`Retry-After`** is the number who wait times the time between two places that come free.
 //!
 //! # When to use something else
 //!
@@ -51,6 +53,7 @@
 mod class;
 mod codel;
 mod drain;
+mod holdings;
 mod limit;
 mod line;
 mod node_queue;

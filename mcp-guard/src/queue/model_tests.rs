@@ -108,7 +108,12 @@ impl Model {
             return;
         }
         self.hear();
-        let allowed = self.now + self.queue.standing.wait_allowed(&self.queue.policy, self.now);
+        let line_is_full = self
+            .queue
+            .line_bound(self.now)
+            .is_some_and(|bound| self.queue.room.in_line().len() >= bound && !self.queue.caps.is_full(message.tool()));
+        let waiting = self.waiting.len();
+        let allowed = self.now + MAX_WAIT_MS * MS;
         let deadline = patience_ms.map_or(allowed, |ms| allowed.min(self.now + ms * MS));
         match self.queue.wait(&message, patience_ms.map(|ms| self.now + ms * MS), name, self.now) {
             Ok(ticket) => {
@@ -118,6 +123,7 @@ impl Model {
             Err(_) => self.ended += 1,
         }
         self.hear();
+        assert!(!line_is_full || self.waiting.len() <= waiting, "one who comes to a full line, or another, is refused");
     }
 
     fn finish(&mut self, which: prop::sample::Index, ending: u8) {

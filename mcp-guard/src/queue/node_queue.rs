@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::class::{Client, Priority};
-use super::codel::StandingQueue;
+use super::codel::{self, StandingQueue};
 use super::drain::DrainRate;
 use super::limit::{Ending, Limit};
 use super::line::Ticket;
@@ -71,7 +71,7 @@ pub struct Shed {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Why {
-    /// No room to wait in, or another call had a better claim to it.
+    /// No room to wait in, or none in a queue that stands, or another call had a better claim to it.
     Full,
     /// No place came free in time.
     Timeout,
@@ -149,12 +149,12 @@ impl<W> NodeQueue<W> {
     /// [`Why::Full`] without room; [`Why::Timeout`] if the caller's deadline is over.
     pub fn wait(&mut self, call: &Call, deadline: Option<Instant>, wake: W, now: Instant) -> Result<Ticket, Shed> {
         let (client, priority) = (Client::of(call), Priority::of(call));
-        let allowed = now + self.standing.wait_allowed(&self.policy, now);
+        let allowed = now + self.policy.max_wait();
         let deadline = deadline.map_or(allowed, |deadline| deadline.min(allowed));
         if deadline <= now {
             return Err(self.shed(Why::Timeout, None, now));
         }
-        self.make_room(&client, priority, now)?;
+        self.make_room(&client, priority, call.tool(), now)?;
         let (stage, cap) = match self.caps.take(call.tool()) {
             Taken::Uncapped => (Stage::Node, None),
             Taken::Place(key) => (Stage::Node, Some(key)),
@@ -223,6 +223,12 @@ impl<W> NodeQueue<W> {
         Levels { in_flight: self.in_flight, waiting, limit: self.limit.get() }
     }
 
+    /// How many may be in line for the node at `now`, where that is fewer than the room has places: while the queue stands.
+    pub fn line_bound(&self, now: Instant) -> Option<usize> {
+        let stands = self.standing.stands(&self.policy, now);
+        stands.then(|| codel::places(&self.policy, self.drain.time_for(1, self.policy.max_wait(), now)))
+    }
+
     fn turn(&mut self, in_flight: u32, now: Instant) {
         self.limit.turn(in_flight, now);
         self.dispatch(now);
@@ -242,7 +248,7 @@ impl<W> NodeQueue<W> {
             self.in_flight += 1;
             self.notices.push(Notice { wake: waiter.wake, word: Ok(Place { cap: waiter.cap, taken_at: now }) });
         }
-        self.standing.note(self.room.nobody_waits_for_the_node(), now);
+        self.standing.note(self.room.nobody_waits_for_the_node(), &self.policy, now);
     }
 
     /// Gives a tool's place back; who is next in the tool's line takes it and gets in line for the node.
@@ -271,14 +277,19 @@ impl<W> NodeQueue<W> {
         Some(waiter)
     }
 
-    /// Sees that the room has a free place for a newcomer.
-    fn make_room(&mut self, client: &Client, priority: Priority, now: Instant) -> Result<(), Shed> {
-        if self.room.len() < self.policy.waiting_max() {
+    /// Sees that the room, and the line where the newcomer gets in, has a free place for it.
+    fn make_room(&mut self, client: &Client, priority: Priority, tool: Option<&str>, now: Instant) -> Result<(), Shed> {
+        let in_line = self.room.in_line();
+        let places = if self.line_bound(now).is_some_and(|bound| in_line.len() >= bound) && !self.caps.is_full(tool) {
+            in_line
+        } else if self.room.len() >= self.policy.waiting_max() {
+            self.room.places()
+        } else {
             return Ok(());
-        }
+        };
+        let gives_way = places.gives_way_to(client, priority);
         let shed = self.shed(Why::Full, None, now);
-        let ousted = self.room.gives_way_to(client, priority).and_then(|ticket| self.take_out(ticket, now));
-        let ousted = ousted.ok_or(shed)?;
+        let ousted = gives_way.and_then(|ticket| self.take_out(ticket, now)).ok_or(shed)?;
         self.notices.push(Notice { wake: ousted.wake, word: Err(shed) });
         Ok(())
     }

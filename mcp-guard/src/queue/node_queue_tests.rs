@@ -165,21 +165,71 @@ fn a_call_never_takes_the_place_of_a_ping() {
     assert_eq!(queue.wait(&from("b", tool("t")), None, "call", now).unwrap_err().why, Why::Full);
 }
 
-#[test]
-fn while_the_queue_stands_newcomers_may_wait_less() {
-    let (mut queue, now) = (queue(1, &[]), start());
+/// A queue for one call at a time with `tools`, of which a place comes free each `interval` and in which as many of client "a"
+/// wait as may when it stands; and when it came to stand.
+fn standing(tools: &[ToolPolicy], interval: Duration) -> (NodeQueue<&'static str>, Place, Instant) {
+    let room = QueuePolicy::fixed(NonZeroU32::MIN).unwrap().with_room(1_000, MAX_WAIT, TARGET).unwrap();
+    let (mut queue, mut now) = (NodeQueue::new(room, tools), start());
+    let stands_at = now + MAX_WAIT;
     let mut place = admit(&mut queue, &tool("t"), now);
-    wait(&mut queue, &tool("t"), "w", now);
-    // One comes and one is served each second, so the queue is never empty.
-    for second in 1..=2 {
-        let now = now + second * 1_000 * MS;
-        wait(&mut queue, &tool("t"), "w", now);
+    wait(&mut queue, &from("a", tool("t")), "a", now);
+    while now < stands_at {
+        now += interval;
+        wait(&mut queue, &from("a", tool("t")), "a", now);
         queue.finish(place, None, now);
         place = queue.take_notices().pop().unwrap().word.unwrap_or_else(|_| panic!("served"));
     }
+    while queue.room.in_line().len() < queue.line_bound(now).expect("stands") {
+        wait(&mut queue, &from("a", tool("t")), "a", now);
+    }
+    (queue, place, now)
+}
+
+#[test]
+fn while_the_queue_stands_no_more_wait_than_are_served_in_time_and_the_rest_is_refused_at_once() {
+    for (interval, waiting) in [(MS, 100), (20 * MS, 16), (200 * MS, 5)] {
+        let (mut queue, _place, now) = standing(&[], interval);
+        assert_eq!(queue.levels().waiting, waiting);
+        let shed = queue.wait(&from("a", tool("t")), None, "one more", now).unwrap_err();
+        assert_eq!(shed, Shed { why: Why::Full, retry_after: interval * (waiting + 1) });
+        assert_eq!(told(&mut queue), []);
+    }
+}
+
+#[test]
+fn a_node_from_which_nothing_comes_has_one_wait_while_the_queue_stands() {
+    let (mut queue, now) = (queue(1, &[]), start());
+    let _place = admit(&mut queue, &tool("t"), now);
+    wait(&mut queue, &from("a", tool("t")), "a1", now);
+    wait(&mut queue, &from("a", tool("t")), "a2", now);
     let late = now + MAX_WAIT;
-    let ticket = wait(&mut queue, &tool("t"), "new", late);
-    assert_eq!(queue.look(ticket, late), Look::Waits(late + TARGET));
+    assert_eq!(queue.wait(&from("a", tool("t")), None, "a3", late).unwrap_err().why, Why::Full);
+}
+
+#[test]
+fn a_client_with_fewer_places_gets_one_though_the_queue_stands() {
+    let (mut queue, _place, now) = standing(&[], 20 * MS);
+    wait(&mut queue, &from("b", tool("t")), "b", now);
+    assert_eq!(told(&mut queue), [("a", Err(Why::Full))]);
+    wait(&mut queue, &from("a", call("ping")), "ping", now);
+    assert_eq!(told(&mut queue), [("a", Err(Why::Full))]);
+}
+
+#[test]
+fn who_waits_for_a_tool_does_not_fill_a_queue_that_stands() {
+    let (mut queue, _place, now) = standing(&[cap("report", 1)], 20 * MS);
+    wait(&mut queue, &from("b", tool("report")), "b1", now);
+    assert_eq!(told(&mut queue), [("a", Err(Why::Full))], "the first has its tool's place");
+    wait(&mut queue, &from("a", tool("report")), "a", now);
+    wait(&mut queue, &from("b", tool("report")), "b2", now);
+    assert_eq!((told(&mut queue), queue.levels().waiting), (vec![], 18));
+}
+
+#[test]
+fn who_waits_in_a_queue_that_stands_may_wait_as_long_as_ever() {
+    let (mut queue, _place, now) = standing(&[], 20 * MS);
+    let ticket = wait(&mut queue, &from("b", tool("t")), "b", now);
+    assert_eq!(queue.look(ticket, now), Look::Waits(now + MAX_WAIT));
 }
 
 #[test]

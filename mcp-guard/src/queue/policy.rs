@@ -21,7 +21,7 @@ pub const WAIT_MAX: Duration = Duration::from_secs(600);
 /// The lowest limit that adapting goes to by default, and where it starts.
 const CONCURRENCY_MIN: NonZeroU32 = NonZeroU32::new(8).unwrap();
 
-/// What a wait shrinks to by default when the queue stands: 5 % of the default `max_wait` (RFC 8289, section 4.3).
+/// What a usual wait shrinks to by default when the queue stands: 5 % of the default `max_wait` (RFC 8289, section 4.3).
 const TARGET_DELAY: Duration = Duration::from_millis(100);
 
 /// How many calls may run on a node at once, and how long how many others may wait for a place.
@@ -44,7 +44,7 @@ struct QueueSpec {
     waiting: u32,
     /// Longest wait for a place, up to 10m.
     max_wait: Span,
-    /// Longest wait while the queue has not been empty for `max_wait`, at most `max_wait`; default: 100ms, or `max_wait` if that is less.
+    /// In how much time those are served who may wait once the queue has not been empty for `max_wait`; at most `max_wait`; default: 100ms, or `max_wait` if that is less.
     target_delay: Option<Span>,
 }
 
@@ -130,7 +130,7 @@ impl QueuePolicy {
         QueueSpec { concurrency: most, concurrency_min: Some(least), ..QueueSpec::default() }.try_into()
     }
 
-    /// The same with room for `waiting` calls, each for up to `max_wait`, and for `target_delay` while the queue stands.
+    /// The same with room for `waiting` calls, each for up to `max_wait`, and for about `target_delay` while the queue stands.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl QueuePolicy {
         self.0.max_wait.0
     }
 
-    /// Longest wait for a place while the queue stands.
+    /// In how much time those are served who may wait while the queue stands.
     pub fn target_delay(&self) -> Duration {
         self.0.target_delay.map_or(TARGET_DELAY.min(self.max_wait()), |target| target.0)
     }

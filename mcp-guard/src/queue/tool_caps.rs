@@ -68,12 +68,22 @@ impl ToolCaps {
     pub(super) fn take(&mut self, tool: Option<&str>) -> Taken {
         let Some(key) = tool.and_then(|tool| self.key(tool)) else { return Taken::Uncapped };
         match self.cap(&key) {
-            Some(cap) if cap.running < cap.most && cap.line.is_empty() => {
+            Some(cap) if cap.has_place() => {
                 cap.running += 1;
                 Taken::Place(key)
             }
             Some(_) | None => Taken::Full(key),
         }
+    }
+
+    /// Whether a call of `tool` would find all places of its cap taken.
+    pub(super) fn is_full(&self, tool: Option<&str>) -> bool {
+        let cap = tool.and_then(|tool| match self.tools.get(tool) {
+            Some(cap) => Some(cap),
+            None if self.tools.len() < TOOLS_MAX => None,
+            None => self.rules.iter().position(|(pattern, _)| pattern.matches(tool)).and_then(|at| self.shared.get(at)),
+        });
+        cap.is_some_and(|cap| !cap.has_place())
     }
 
     /// Gives a place back. Whoever waits for it must be let on with [`Cap::line`] before anything else happens.
@@ -142,6 +152,10 @@ impl Cap {
     fn of(most: u32) -> Self {
         Self { most, ..Self::default() }
     }
+
+    fn has_place(&self) -> bool {
+        self.running < self.most && self.line.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +172,8 @@ mod tests {
         assert!(matches!(caps.take(Some("report_a")), Taken::Full(_)));
         assert_eq!(caps.take(Some("other")), Taken::Uncapped);
         assert_eq!(caps.take(None), Taken::Uncapped);
+        let full = [Some("report_a"), Some("report_c"), Some("other"), None].map(|tool| caps.is_full(tool));
+        assert_eq!(full, [true, false, false, false]);
     }
 
     #[test]
@@ -173,7 +189,9 @@ mod tests {
         for number in 0..TOOLS_MAX {
             assert!(matches!(caps.take(Some(&format!("t{number}"))), Taken::Place(CapKey::Tool(_))));
         }
+        assert!(!caps.is_full(Some("one_more")));
         assert_eq!(caps.take(Some("one_more")), Taken::Place(CapKey::Shared(0)));
+        assert!(caps.is_full(Some("and_another")));
         assert_eq!(caps.take(Some("and_another")), Taken::Full(CapKey::Shared(0)));
         assert_eq!(caps.tools.len(), TOOLS_MAX);
     }

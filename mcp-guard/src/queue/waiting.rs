@@ -1,9 +1,10 @@
 //! The waiting room: who is in it, and who has to give way when it is full.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::class::{Client, Priority};
+use super::holdings::Holdings;
 use super::line::{Line, Ticket};
 use super::tool_caps::CapKey;
 
@@ -30,16 +31,14 @@ pub(super) enum Stage {
 }
 
 /// All who wait, and the lines for the node, one per priority.
-///
-/// When the room is full, a newcomer gets the place of the newest waiter of the lowest class of the client that holds
-/// most places, if the newcomer is of a higher class, or of the same class from a client that would still hold fewer
-/// places (as a fair queue drops from its longest flow: RFC 8290, section 4.1). Otherwise the newcomer is refused.
 #[derive(Debug)]
 pub(super) struct WaitingRoom<W> {
     waiters: BTreeMap<Ticket, Waiter<W>>,
     lines: [(Priority, Line); 3],
-    holdings: BTreeMap<Client, BTreeSet<(Priority, Ticket)>>,
-    by_places: BTreeSet<(usize, Client)>,
+    /// Who holds the places of the room.
+    places: Holdings,
+    /// Who holds those in line for the node.
+    in_line: Holdings,
     ticket_next: u64,
 }
 
@@ -48,8 +47,8 @@ impl<W> Default for WaitingRoom<W> {
         Self {
             waiters: BTreeMap::new(),
             lines: Priority::ALL.map(|priority| (priority, Line::default())),
-            holdings: BTreeMap::new(),
-            by_places: BTreeSet::new(),
+            places: Holdings::default(),
+            in_line: Holdings::default(),
             ticket_next: 0,
         }
     }
@@ -61,19 +60,29 @@ impl<W> WaitingRoom<W> {
         self.waiters.len()
     }
 
+    /// The places of the room.
+    pub(super) fn places(&self) -> &Holdings {
+        &self.places
+    }
+
+    /// The places in line for the node.
+    pub(super) fn in_line(&self) -> &Holdings {
+        &self.in_line
+    }
+
     /// Whether nobody waits for a place on the node.
     pub(super) fn nobody_waits_for_the_node(&self) -> bool {
-        self.lines.iter().all(|(_, line)| line.is_empty())
+        self.in_line.len() == 0
     }
 
     /// Lets `waiter` in; one at [`Stage::Node`] gets in line.
     pub(super) fn enter(&mut self, waiter: Waiter<W>) -> Ticket {
         let ticket = Ticket(self.ticket_next);
         self.ticket_next += 1;
+        self.places.hold(&waiter.client, (waiter.priority, ticket));
         if waiter.stage == Stage::Node {
-            self.line(waiter.priority).join(&waiter.client, ticket);
+            self.get_in_line(&waiter.client, waiter.priority, ticket);
         }
-        self.hold(&waiter.client, (waiter.priority, ticket));
         self.waiters.insert(ticket, waiter);
         ticket
     }
@@ -83,8 +92,9 @@ impl<W> WaitingRoom<W> {
         let waiter = self.waiters.remove(&ticket)?;
         if waiter.stage == Stage::Node {
             self.line(waiter.priority).leave(&waiter.client, ticket);
+            self.in_line.let_go(&waiter.client, (waiter.priority, ticket));
         }
-        self.let_go(&waiter.client, (waiter.priority, ticket));
+        self.places.let_go(&waiter.client, (waiter.priority, ticket));
         Some(waiter)
     }
 
@@ -99,7 +109,7 @@ impl<W> WaitingRoom<W> {
         let Some(waiter) = self.waiters.get_mut(&ticket) else { return };
         waiter.stage = Stage::Node;
         let (priority, client) = (waiter.priority, waiter.client.clone());
-        self.line(priority).join(&client, ticket);
+        self.get_in_line(&client, priority, ticket);
     }
 
     /// When `ticket` is to be refused, if it still waits.
@@ -107,12 +117,9 @@ impl<W> WaitingRoom<W> {
         self.waiters.get(&ticket).map(|waiter| waiter.deadline)
     }
 
-    /// Who would have to give way to a newcomer.
-    pub(super) fn gives_way_to(&self, client: &Client, priority: Priority) -> Option<Ticket> {
-        let (places, heaviest) = self.by_places.last()?;
-        let (lowest, newest) = *self.holdings.get(heaviest)?.last()?;
-        let holds = self.holdings.get(client).map_or(0, BTreeSet::len);
-        (priority < lowest || priority == lowest && holds + 1 < *places).then_some(newest)
+    fn get_in_line(&mut self, client: &Client, priority: Priority, ticket: Ticket) {
+        self.line(priority).join(client, ticket);
+        self.in_line.hold(client, (priority, ticket));
     }
 
     fn line(&mut self, priority: Priority) -> &mut Line {
@@ -121,24 +128,6 @@ impl<W> WaitingRoom<W> {
             Priority::Control => control,
             Priority::Read => read,
             Priority::Work => work,
-        }
-    }
-
-    fn hold(&mut self, client: &Client, place: (Priority, Ticket)) {
-        let places = self.holdings.entry(client.clone()).or_default();
-        self.by_places.remove(&(places.len(), client.clone()));
-        places.insert(place);
-        self.by_places.insert((places.len(), client.clone()));
-    }
-
-    fn let_go(&mut self, client: &Client, place: (Priority, Ticket)) {
-        let Some(places) = self.holdings.get_mut(client) else { return };
-        self.by_places.remove(&(places.len(), client.clone()));
-        places.remove(&place);
-        if places.is_empty() {
-            self.holdings.remove(client);
-        } else {
-            self.by_places.insert((places.len(), client.clone()));
         }
     }
 }
