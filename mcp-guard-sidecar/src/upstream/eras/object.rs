@@ -8,7 +8,29 @@ use serde_json::value::RawValue;
 
 /// An object's members, each value as JSON text.
 #[derive(Debug, Default)]
-pub(in crate::upstream) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(in crate::upstream) struct Object<'a>(Vec<(Name<'a>, Cow<'a, str>)>);
+
+/// A member's name.
+#[derive(Debug)]
+enum Name<'a> {
+    /// What it says, borrowed where it has no escape.
+    Meant(Cow<'a, str>),
+    /// How it is written, between its quotes, if it says nothing: it has half of a surrogate pair. Nobody asks for it by name.
+    Written(&'a str),
+}
+
+impl Name<'_> {
+    fn is(&self, name: &str) -> bool {
+        matches!(self, Self::Meant(known) if known == name)
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Meant(name) => name,
+            Self::Written(name) => name,
+        }
+    }
+}
 
 impl<'a> Object<'a> {
     /// Reads `text`; `None` if it is no object.
@@ -23,7 +45,7 @@ impl<'a> Object<'a> {
 
     /// The value of the member `name`: of several, as most parsers, the last.
     pub(in crate::upstream) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| &**value)
+        self.0.iter().rev().find(|(known, _)| known.is(name)).map(|(_, value)| &**value)
     }
 
     /// Whether there is a member `name` that is not `null`.
@@ -43,14 +65,14 @@ impl<'a> Object<'a> {
 
     /// Takes the member `name` out.
     pub(in crate::upstream) fn take(&mut self, name: &str) -> Option<Cow<'a, str>> {
-        self.0.extract_if(.., |(known, _)| known == name).last().map(|(_, value)| value)
+        self.0.extract_if(.., |(known, _)| known.is(name)).last().map(|(_, value)| value)
     }
 
     /// Gives the member `name` the value that is the JSON text `value`.
     pub(in crate::upstream) fn set(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
         let mut value = Some(value.into());
-        self.0.retain_mut(|(known, held)| known != name || value.take().map(|value| *held = value).is_some());
-        self.0.extend(value.map(|value| (name.into(), value)));
+        self.0.retain_mut(|(known, held)| !known.is(name) || value.take().map(|value| *held = value).is_some());
+        self.0.extend(value.map(|value| (Name::Meant(name.into()), value)));
     }
 
     /// The same, unless there is one.
@@ -71,14 +93,14 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Keeps the members whose names are so.
+    /// Keeps the members whose names are so, and those that have none.
     pub(in crate::upstream) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
-        self.0.retain(|(name, _)| is_kept(name));
+        self.0.retain(|(name, _)| matches!(name, Name::Written(_)) || is_kept(name.text()));
     }
 
     /// The members, in their order.
     pub(in crate::upstream) fn members(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.0.iter().map(|(name, value)| (name.text(), &**value))
     }
 
     pub(in crate::upstream) fn is_empty(&self) -> bool {
@@ -93,36 +115,28 @@ pub(in crate::upstream) fn quote(text: &str) -> String {
 
 impl fmt::Display for Object<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (name, value)) in self.members().enumerate() {
-            let comma = if place == 0 { "{" } else { "," };
-            write!(f, "{comma}{}:{value}", quote(name))?;
+        for (place, (name, value)) in self.0.iter().enumerate() {
+            f.write_str(if place == 0 { "{" } else { "," })?;
+            match name {
+                Name::Meant(name) => write!(f, "{}:{value}", quote(name))?,
+                Name::Written(name) => write!(f, "\"{name}\":{value}")?,
+            }
         }
         f.write_str(if self.is_empty() { "{}" } else { "}" })
     }
 }
 
-/// A member's name, borrowed where it has no escape.
-struct Name<'a>(Cow<'a, str>);
-
 impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Cow<'de, str>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Cow::Borrowed(text))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(text.to_owned()))
-            }
-        }
-        deserializer.deserialize_str(Text).map(Self)
+        let quoted = <&RawValue>::deserialize(deserializer)?.get();
+        let written = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+        Ok(if !written.contains('\\') {
+            Self::Meant(written.into())
+        } else if let Ok(name) = serde_json::from_str::<String>(quoted) {
+            Self::Meant(name.into())
+        } else {
+            Self::Written(written)
+        })
     }
 }
 
@@ -139,7 +153,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(8);
                 while let Some((name, value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-                    members.push((name.0, Cow::Borrowed(value.get())));
+                    members.push((name, Cow::Borrowed(value.get())));
                 }
                 Ok(Object(members))
             }
@@ -177,6 +191,16 @@ mod tests {
         let mut object = Object::read(text).unwrap();
         assert_eq!(object.take("a").as_deref(), Some("3"));
         assert_eq!(object.to_string(), r#"{"b":2}"#);
+    }
+
+    #[test]
+    fn a_name_with_half_of_a_surrogate_pair_stays_as_it_was_written_and_takes_nothing_with_it() {
+        let mut object = Object::read(r#"{"_meta":{"\ude00":1,"\\ude00":2,"progressToken":7}}"#).unwrap();
+        object.change("_meta", |meta| {
+            meta.set(r"\ude00", "3");
+            assert_eq!(meta.get("progressToken"), Some("7"));
+        });
+        assert_eq!(object.to_string(), r#"{"_meta":{"\ude00":1,"\\ude00":3,"progressToken":7}}"#);
     }
 
     #[test]
