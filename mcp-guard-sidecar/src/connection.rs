@@ -10,10 +10,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 use mcp_guard::middleware::{Handler, Subject, clock};
 use mcp_guard::refusal::Reason;
-use metrics::counter;
+use metrics::{counter, gauge};
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::activity::{self, Activity, Silence};
@@ -65,9 +66,15 @@ impl<H> GuardApp<H> {
 ///
 /// Each call sets alarms of some seconds. One that comes before all others makes tokio write to its own wake-up
 /// descriptor, also from the thread that would be woken: a system call and an empty turn, nearly every call of a guard
-/// with little to do. A beat is always due first.
+/// with little to do. A beat is always due first, and counts the tasks of its runtime.
 async fn beat() {
+    let (gauge, runtime) = (gauge!("mcp_guard_tasks"), Handle::current().metrics());
+    let mut told = 0;
     loop {
+        let now = runtime.num_alive_tasks();
+        #[expect(clippy::cast_precision_loss, reason = "2^52 tasks have no memory to be in")]
+        gauge.increment(now as f64 - told as f64);
+        told = now;
         tokio::time::sleep(BEAT).await;
     }
 }

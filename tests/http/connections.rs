@@ -25,6 +25,22 @@ fn a_connection_is_kept_for_the_next_call() {
 }
 
 #[test]
+fn each_connection_is_a_task_until_it_ends() {
+    let upstream = Upstream::start();
+    let guard = guard(&upstream);
+    let tasks = || guard.metric("mcp_guard_tasks");
+    let mut wires: Vec<_> = (0..20).map(|_| Wire::connect(guard.listen)).collect();
+    for wire in &mut wires {
+        wire.write(post(&call_tool(1, "echo", json!({}))));
+        assert_eq!(wire.message().status, 200);
+    }
+    patiently("all are counted", || tasks() >= 20.0);
+    let busy = tasks();
+    drop(wires);
+    patiently("they are gone", || tasks() <= busy - 20.0);
+}
+
+#[test]
 fn pipelined_calls_are_answered_in_their_order() {
     let upstream = Upstream::start();
     let guard = guard(&upstream);

@@ -48,11 +48,12 @@ pub struct Soak {
 }
 
 /// What is watched, as it is called in `/metrics` or here.
-const WATCHED: [&str; 8] = [
+const WATCHED: [&str; 9] = [
     "rss_kib",
     "pss_kib",
     "process_open_fds",
     "process_threads",
+    "mcp_guard_tasks",
     "mcp_guard_sessions",
     "mcp_guard_connections",
     "mcp_guard_in_flight",

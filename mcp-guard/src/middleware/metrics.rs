@@ -138,6 +138,7 @@ pub const GAUGES: &[(&str, &str)] = &[
     ("mcp_guard_concurrency_limit", "How many calls the node may work on at once now."),
     ("mcp_guard_breaker_state", "0 passing (closed), 1 probing (half-open), 2 tripped (open)."),
     ("mcp_guard_connections", "Open client connections."),
+    ("mcp_guard_tasks", "Tasks of the runtimes that serve clients, each second."),
     (
         "mcp_guard_memory_bytes",
         "Memory of the guard's process that is in use (RSS), each second; children have their own.",
