@@ -133,6 +133,35 @@ fn what_is_little_used_is_not_changed() {
     assert_eq!(node.limit.get(), 256);
 }
 
+/// A node for `work` of 100 ms that bears more than the limit, of which that is known.
+fn well_known(work: &Call) -> Node {
+    let mut node = Node::new(1000, 8, 64);
+    node.serve(work, 100 * MS, 1000, 5_000 * MS);
+    node.serve(work, 100 * MS, 20, 60_000 * MS);
+    assert_eq!(node.limit.get(), 64);
+    node
+}
+
+#[test]
+fn a_node_that_gets_slower_little_by_little_under_load_is_not_taken_for_a_slow_one() {
+    let work = tool("work");
+    let mut node = well_known(&work);
+    for step in 1..=8 {
+        node.serve(&work, (100 * MS).mul_f64(1.2_f64.powi(step)), 1000, 5_000 * MS);
+    }
+    assert!(node.limit.get() < 32, "{}", node.limit.get());
+}
+
+#[test]
+fn a_node_that_got_much_faster_is_known_as_that_though_it_has_no_rest() {
+    let work = tool("work");
+    let mut node = well_known(&work);
+    node.serve(&work, 10 * MS, 1000, 60_000 * MS);
+    assert_eq!(node.limit.get(), 64);
+    node.serve(&work, 50 * MS, 1000, 10_000 * MS);
+    assert!(node.limit.get() < 32, "{}", node.limit.get());
+}
+
 #[test]
 fn a_fixed_limit_never_moves() {
     let mut limit = Limit::new(&QueuePolicy::fixed(NonZeroU32::MIN).unwrap());

@@ -90,3 +90,18 @@ impl Window {
         self.weight >= ENOUGH_WEIGHT
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::testing::start;
+
+    #[test]
+    fn the_failing_share_is_of_all_that_ended() {
+        let mut window = Window::open(0, start());
+        assert!(window.failing_share() <= 0.0);
+        (0..3).for_each(|_| window.answered(None));
+        window.overloaded();
+        assert!((window.failing_share() - 0.25).abs() < 1e-9);
+    }
+}

@@ -67,6 +67,20 @@ fn each_answer_goes_to_whoever_asked() {
 }
 
 #[test]
+fn a_conversation_is_busy_while_somebody_listens_or_waits_for_an_answer() {
+    let mut conversation = Conversation::default();
+    assert!(!conversation.is_busy());
+    let ticket = conversation.ask("1", None, true, inbox()).unwrap();
+    assert!(conversation.is_busy());
+    conversation.abandon(&ticket);
+    assert!(!conversation.is_busy(), "nobody hears the answer");
+    let listener = conversation.listen(inbox()).unwrap();
+    assert!(conversation.is_busy());
+    conversation.unlisten(listener);
+    assert!(!conversation.is_busy());
+}
+
+#[test]
 fn a_node_may_spell_an_id_in_its_own_way() {
     let mut conversation = Conversation::default();
     let inbox = ask(&mut conversation, "\"é\"");

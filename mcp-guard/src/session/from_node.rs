@@ -142,6 +142,15 @@ mod tests {
     }
 
     #[test]
+    fn only_a_response_with_a_result_is_one() {
+        let is_result = |text: &str| FromNode::is_result(text.as_bytes());
+        assert!(is_result(r#"{"id":1,"result":{}}"#));
+        for text in [r#"{"id":1,"error":{}}"#, r#"{"id":1,"method":"ping"}"#, r#"{"method":"ping"}"#, "[]"] {
+            assert!(!is_result(text), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_message_is_none() {
         for text in ["", "listening on stdio", "[]", "7", "{}", r#"{"error":{}}"#, r#"{"method":7}"#] {
             assert!(FromNode::read(text.as_bytes()).is_none(), "{text}");

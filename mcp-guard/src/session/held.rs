@@ -50,3 +50,38 @@ impl Held {
         Some(message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(bytes: usize, id: Option<&str>) -> Message {
+        Message { line: vec![b'x'; bytes].into(), id: id.map(Into::into) }
+    }
+
+    #[test]
+    fn at_the_bound_the_oldest_notification_goes_or_else_the_oldest_request() {
+        let mut held = Held::default();
+        assert!(held.push(message(1, Some("first"))).is_empty());
+        assert!(held.push(message(2, None)).is_empty());
+        for _ in 2..HELD_MESSAGES_MAX {
+            assert!(held.push(message(3, Some("more"))).is_empty());
+        }
+        assert_eq!(held.push(message(4, Some("last"))), [message(2, None)]);
+        assert_eq!(held.push(message(4, Some("last"))), [message(1, Some("first"))]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_counted_as_messages_come_and_go() {
+        let (half, mut held) = (HELD_BYTES_MAX / 2, Held::default());
+        assert!(held.push(message(half, None)).is_empty());
+        assert!(held.push(message(half, Some("a"))).is_empty());
+        let first = held.pop().unwrap();
+        assert!(held.push(message(half, None)).is_empty(), "there is room again");
+        held.unpop(first);
+        assert_eq!(held.push(message(1, None)).len(), 2, "what came back counts");
+        held.drop_requests();
+        assert!(held.push(message(HELD_BYTES_MAX - 1, None)).is_empty(), "what was dropped does not");
+        assert_eq!(held.push(message(1, None)).len(), 1);
+    }
+}
