@@ -51,3 +51,39 @@ impl Holdings {
         (priority < lowest || priority == lowest && holds + 1 < *places).then_some(newest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENTS: [Client; 2] =
+        [Client::Unknown, Client::Address(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))];
+
+    /// So many places for each of two clients.
+    fn held(counts: [u64; 2]) -> Holdings {
+        let mut holdings = Holdings::default();
+        for (client, (count, from)) in CLIENTS.iter().zip(counts.into_iter().zip([0, 100])) {
+            (from..from + count).for_each(|number| holdings.hold(client, (Priority::Work, Ticket(number))));
+        }
+        holdings
+    }
+
+    #[test]
+    fn a_client_gets_a_place_of_another_only_if_it_then_still_holds_fewer() {
+        let [few, many] = &CLIENTS;
+        assert_eq!(held([1, 3]).gives_way_to(few, Priority::Work), Some(Ticket(102)));
+        assert_eq!(held([2, 3]).gives_way_to(few, Priority::Work), None, "both would hold three");
+        assert_eq!(held([1, 3]).gives_way_to(many, Priority::Work), None);
+        assert_eq!(held([2, 3]).gives_way_to(few, Priority::Read), Some(Ticket(102)));
+    }
+
+    #[test]
+    fn what_is_let_go_of_counts_no_more() {
+        let mut holdings = held([2, 2]);
+        holdings.let_go(&CLIENTS[1], (Priority::Work, Ticket(101)));
+        holdings.let_go(&CLIENTS[1], (Priority::Work, Ticket(101)));
+        assert_eq!((holdings.len(), holdings.gives_way_to(&CLIENTS[1], Priority::Read)), (3, Some(Ticket(1))));
+        holdings.let_go(&CLIENTS[1], (Priority::Work, Ticket(100)));
+        assert!(!holdings.clients.contains_key(&CLIENTS[1]) && holdings.by_places.len() == 1);
+    }
+}
