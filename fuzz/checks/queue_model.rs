@@ -51,6 +51,8 @@ pub(crate) struct Model {
     filled_at: Option<Instant>,
     stands: bool,
     empty_since: Option<Instant>,
+    /// When somebody came who found the line full.
+    full_at: Option<Instant>,
     pub(crate) told: Vec<(u32, Option<Why>)>,
 }
 
@@ -69,6 +71,7 @@ impl Model {
             filled_at: None,
             stands: false,
             empty_since: None,
+            full_at: None,
             told: Vec::new(),
         }
     }
@@ -89,7 +92,13 @@ impl Model {
         }
         assert_eq!(self.line_bound.is_some(), self.stands_now(), "stands");
         let in_line = self.waiting.iter().filter(|waiter| waiter.is_at_node).count();
-        let is_crowded = self.line_bound.is_some_and(|bound| in_line >= bound) && self.has_tool(what);
+        // Who waits for its tool alone is in nobody's way.
+        let lacks_tool =
+            !self.has_tool(what) && !self.waiting.iter().any(|waiter| waiter.is_at_node && waiter.what == what);
+        let is_crowded = self.line_bound.is_some_and(|bound| in_line >= bound) && !lacks_tool;
+        if is_crowded && self.stands {
+            self.full_at = Some(self.now);
+        }
         if is_crowded || self.waiting.len() >= self.room {
             let Some(other) = self.gives_way(WHAT[what].2, client, is_crowded) else { return Some(Why::Full) };
             self.take_out(other);
@@ -120,6 +129,7 @@ impl Model {
     fn stands_now(&self) -> bool {
         if self.stands {
             self.empty_since.is_none_or(|since| self.now - since < TARGET_DELAY)
+                && self.full_at.is_some_and(|at| self.now - at < MAX_WAIT)
         } else {
             self.filled_at.is_some_and(|at| self.now - at >= MAX_WAIT)
         }
@@ -174,6 +184,7 @@ impl Model {
         let is_empty = self.waiting.iter().all(|waiter| !waiter.is_at_node);
         let (stood, stands) = (self.stands, self.stands_now());
         self.stands = stands;
+        self.full_at = self.full_at.filter(|_| stood && stands).or(stands.then_some(self.now));
         self.empty_since =
             self.empty_since.filter(|_| is_empty && stood && self.stands).or(is_empty.then_some(self.now));
         self.filled_at =

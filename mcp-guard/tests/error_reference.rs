@@ -154,7 +154,7 @@ fn advice_beyond_the_message(reason: Reason) -> &'static str {
             "The node has no place for another child or connection (`process.children`, `connections`, `limits.sessions`). Wait, or end sessions with DELETE."
         }
         Reason::QueueFull => {
-            "No room to wait in (`queue.waiting`), or a call with a better claim took it: wait as long as `Retry-After` \
+            "No room to wait in (`queue.waiting`; while the queue stands, as many as are served within `queue.target_delay`, or a few on a slow node), or a call with a better claim took it: wait as long as `Retry-After` \
              says. Without that header: too many requests in flight in one of the guard's own sessions."
         }
         Reason::QueueTimeout => "No place came free within `queue.max_wait`. Wait as long as `Retry-After` says.",

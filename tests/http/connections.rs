@@ -34,10 +34,18 @@ fn each_connection_is_a_task_until_it_ends() {
         wire.write(post(&call_tool(1, "echo", json!({}))));
         assert_eq!(wire.message().status, 200);
     }
-    patiently("all are counted", || tasks() >= 20.0);
-    let busy = tasks();
+    // Each core counts what it has once a second.
+    let mut most = 0.0_f64;
+    patiently("all are counted", || {
+        most = most.max(tasks());
+        most >= 20.0
+    });
     drop(wires);
-    patiently("they are gone", || tasks() <= busy - 20.0);
+    patiently("they are gone", || {
+        let now = tasks();
+        most = most.max(now);
+        now <= most - 20.0
+    });
 }
 
 #[test]

@@ -6,14 +6,14 @@ use super::policy::QueuePolicy;
 
 /// Tells a burst, which drains, from a standing queue, which only makes every call late.
 ///
-/// A queue that has not been empty for [`QueuePolicy::max_wait`] stands, until it has been empty for
-/// [`QueuePolicy::target_delay`]: one that is kept short is empty now and then in the middle of an overload. While it stands,
-/// no more wait than are served within the target ([`places`]), and the rest is refused at once. This is the controlled delay
-/// of Maurer, "Fail at Scale" (ACM Queue 13(8), 2015), after CoDel (Nichols and Jacobson, RFC 8289), with a bound on who comes
-/// in rather than on how long they stay: who is not going to be served is told so when it comes.
-/// CoDel itself looks at the shortest wait of an interval; that says nothing about a queue with priorities and turns, where
-/// somebody is always served at once, so emptiness stands in for it.
-#[derive(Clone, Copy, Debug, Default)]
+/// A queue that has not been empty for [`QueuePolicy::max_wait`] stands. While it does, so many wait for the node as are served
+/// within [`QueuePolicy::target_delay`], or a few ([`places`]), and whoever else comes is refused at once. It no longer stands
+/// when it was empty for the target, or when nobody found it full for `max_wait`: one that is kept short is empty now and then in
+/// the middle of an overload. This is the controlled delay of Maurer, "Fail at Scale" (ACM Queue 13(8), 2015), after CoDel
+/// (Nichols and Jacobson, RFC 8289), with a bound on who comes in rather than on how long they stay: who is not going to be
+/// served is told so when it comes. CoDel itself looks at the shortest wait of an interval; that says nothing about a queue with
+/// priorities and turns, where somebody is always served at once, so emptiness stands in for it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum StandingQueue {
     #[default]
     Empty,
@@ -21,43 +21,58 @@ pub(super) enum StandingQueue {
         at: Instant,
     },
     Stands {
+        /// Since when nobody waits, if so.
         empty_since: Option<Instant>,
+        /// When somebody came who found it full, or when it came to stand.
+        full_at: Instant,
     },
 }
 
 impl StandingQueue {
     /// Notes whether anybody waits for the node at `now`.
     pub(super) fn note(&mut self, empty: bool, policy: &QueuePolicy, now: Instant) {
-        *self = match (*self, self.stands(policy, now), empty) {
-            (Self::Stands { empty_since }, true, true) => {
-                Self::Stands { empty_since: Some(empty_since.unwrap_or(now)) }
-            }
-            (_, true, true) => Self::Stands { empty_since: Some(now) },
-            (_, true, false) => Self::Stands { empty_since: None },
-            (_, false, true) => Self::Empty,
+        let stands = self.stands(policy, now);
+        *self = match (*self, stands, empty) {
+            (Self::Empty | Self::Filled { .. } | Self::Stands { .. }, false, true) => Self::Empty,
             (Self::Filled { at }, false, false) => Self::Filled { at },
             (Self::Empty | Self::Stands { .. }, false, false) => Self::Filled { at: now },
+            (Self::Empty | Self::Filled { .. }, true, empty) => {
+                Self::Stands { empty_since: empty.then_some(now), full_at: now }
+            }
+            (Self::Stands { empty_since, full_at }, true, true) => {
+                Self::Stands { empty_since: empty_since.or(Some(now)), full_at }
+            }
+            (Self::Stands { full_at, .. }, true, false) => Self::Stands { empty_since: None, full_at },
         };
+    }
+
+    /// Somebody comes at `now` and finds as many there as may wait.
+    pub(super) fn is_full(&mut self, now: Instant) {
+        match self {
+            Self::Stands { full_at, .. } => *full_at = now,
+            Self::Empty | Self::Filled { .. } => {}
+        }
     }
 
     /// Whether it stands at `now`.
     pub(super) fn stands(&self, policy: &QueuePolicy, now: Instant) -> bool {
+        let is_past = |since: Instant, time: Duration| now.saturating_duration_since(since) >= time;
         match *self {
             Self::Empty => false,
-            Self::Filled { at } => now.saturating_duration_since(at) >= policy.max_wait(),
-            Self::Stands { empty_since } => {
-                empty_since.is_none_or(|since| now.saturating_duration_since(since) < policy.target_delay())
+            Self::Filled { at } => is_past(at, policy.max_wait()),
+            Self::Stands { empty_since, full_at } => {
+                !empty_since.is_some_and(|since| is_past(since, policy.target_delay()))
+                    && !is_past(full_at, policy.max_wait())
             }
         }
     }
 }
 
-/// So many places a standing queue has, however slow the node is, if they are served within half of `max_wait`: clients can
-/// only take turns where there are a few.
+/// Clients can only take turns where a few wait.
 const TURNS: u128 = 16;
 
 /// How many wait while the queue stands, where a place comes free each `interval`: as many as are served within
-/// `target_delay`, and one at least.
+/// `target_delay`, or 16 of them if those are served within half of `max_wait`, else as many as are; and one at least.
 pub(super) fn places(policy: &QueuePolicy, interval: Duration) -> usize {
     let served_within = |time: Duration| time.as_nanos() / interval.as_nanos().max(1);
     let turns = served_within(policy.max_wait() / 2).min(TURNS);
@@ -87,23 +102,46 @@ mod tests {
         assert!(other.stands(&policy, start + long * 2));
     }
 
+    /// What becomes of a queue in each state, at a time when it stands and when it does not, with and without anybody who waits.
     #[test]
-    fn a_standing_queue_is_over_once_it_has_been_empty_for_the_target() {
+    fn the_next_state_is_that_of_the_table() {
         let (policy, start) = (QueuePolicy::default(), start());
-        let (stood, target) = (start + policy.max_wait(), policy.target_delay());
-        let mut queue = StandingQueue::default();
-        queue.note(false, &policy, start);
-        queue.note(true, &policy, stood);
-        queue.note(true, &policy, stood + target / 2);
-        queue.note(false, &policy, stood + target - NANOSECOND);
-        assert!(queue.stands(&policy, stood + target), "it filled again in time");
-        let emptied = stood + target;
-        queue.note(true, &policy, emptied);
-        queue.note(true, &policy, emptied + target / 2);
-        assert!(queue.stands(&policy, emptied + target - NANOSECOND));
-        assert!(!queue.stands(&policy, emptied + target));
-        queue.note(false, &policy, emptied + target);
-        assert!(!queue.stands(&policy, emptied + target + policy.max_wait() - NANOSECOND), "it begins anew");
+        let (long, target) = (policy.max_wait(), policy.target_delay());
+        let (stands, filled) =
+            (|empty_since, full_at| StandingQueue::Stands { empty_since, full_at }, |at| StandingQueue::Filled { at });
+        let now = start + long;
+        let later = now + target;
+        let much_later = now + long;
+        for (before, at, empty, after) in [
+            (StandingQueue::Empty, now, true, StandingQueue::Empty),
+            (StandingQueue::Empty, now, false, filled(now)),
+            (filled(start), now - NANOSECOND, true, StandingQueue::Empty),
+            (filled(start), now - NANOSECOND, false, filled(start)),
+            (filled(start), now, true, stands(Some(now), now)),
+            (filled(start), now, false, stands(None, now)),
+            (stands(None, now), later, true, stands(Some(later), now)),
+            (stands(None, now), later, false, stands(None, now)),
+            (stands(Some(now), now), later - NANOSECOND, true, stands(Some(now), now)),
+            (stands(Some(now), now), later - NANOSECOND, false, stands(None, now)),
+            (stands(Some(now), now), later, true, StandingQueue::Empty),
+            (stands(Some(now), now), later, false, filled(later)),
+            (stands(None, now), much_later - NANOSECOND, false, stands(None, now)),
+            (stands(None, now), much_later, true, StandingQueue::Empty),
+            (stands(None, now), much_later, false, filled(much_later)),
+        ] {
+            let mut queue = before;
+            queue.note(empty, &policy, at);
+            assert_eq!(queue, after, "from {before:?} at {at:?}, empty: {empty}");
+        }
+    }
+
+    #[test]
+    fn a_queue_stands_for_as_long_as_somebody_finds_it_full() {
+        let (policy, start) = (QueuePolicy::default(), start());
+        let mut queue = StandingQueue::Stands { empty_since: None, full_at: start };
+        queue.is_full(start + policy.max_wait());
+        assert!(queue.stands(&policy, start + policy.max_wait() * 2 - NANOSECOND));
+        assert!(!queue.stands(&policy, start + policy.max_wait() * 2));
     }
 
     #[test]

@@ -1,72 +1,64 @@
-//! How fast places come free while others wait for them.
+//! How fast places come free.
 
 use std::time::{Duration, Instant};
 
 /// The longest wait that is promised: a rate this low says that nothing moves at all.
 const PROMISE_MAX: Duration = Duration::from_secs(60);
 
-/// The shortest time over which places that come free are counted.
-const SPAN: Duration = Duration::from_millis(100);
+/// After this what was seen counts half.
+const HALF_LIFE: Duration = Duration::from_secs(1);
 
-/// How many usual intervals may pass without one: calls that began together end together, and then none does for a while.
-const LULL: u32 = 32;
+/// Nothing has come free for so many times as long as calls usually run: what is usual is no longer true.
+const LULL: u32 = 4;
 
-/// The mean time between two places that come free, over times in which somebody waits.
+/// How long calls hold their places, and so the mean time between two that come free while all are taken: the one by the number
+/// of places (Little, "A Proof for the Queuing Formula L = λW", Operations Research 9(3), 1961).
 ///
-/// Places are counted over [`SPAN`] at least, and not from one to the next: those of calls that began together come free
-/// together. Each span counts half of what was known before.
+/// That is known whether anybody waits or not, and is right for calls that began together and end together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DrainRate {
-    since: Option<Instant>,
-    freed: u32,
-    freed_last: Option<Instant>,
-    interval: Option<Duration>,
+    /// Seconds that places were held, and how many; both fade.
+    held: f64,
+    freed: f64,
+    faded_at: Option<Instant>,
+    /// Since when somebody waits and no place has come free.
+    silent_since: Option<Instant>,
 }
 
 impl DrainRate {
-    /// A place came free at `now`; `wanted` says whether somebody waited for it.
-    pub(super) fn freed(&mut self, wanted: bool, now: Instant) {
-        match self.since {
-            Some(_) if !wanted => self.begin(None),
-            Some(since) => {
-                self.freed += 1;
-                self.freed_last = Some(now);
-                if now.saturating_duration_since(since) >= SPAN {
-                    self.begin(Some(now));
-                }
-            }
-            None => self.begin(wanted.then_some(now)),
+    /// A place came free at `now` that was `held` for so long.
+    pub(super) fn freed(&mut self, held: Duration, now: Instant) {
+        let passed = now.saturating_duration_since(*self.faded_at.get_or_insert(now));
+        if passed >= HALF_LIFE / 16 {
+            let left = (-passed.as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2();
+            self.held *= left;
+            self.freed *= left;
+            self.faded_at = Some(now);
         }
+        self.held += held.as_secs_f64();
+        self.freed += 1.0;
+        self.silent_since = Some(now);
     }
 
-    /// Begins to count anew, and keeps what was counted, where that was long enough.
-    fn begin(&mut self, since: Option<Instant>) {
-        self.interval = match (self.counted().filter(|(span, _)| *span >= SPAN), self.interval) {
-            (Some((_, counted)), Some(interval)) => Some((counted + interval) / 2),
-            _ => self.interval(),
-        };
-        (self.since, self.freed, self.freed_last) = (since, 0, since);
+    /// The first who waits came at `now`.
+    pub(super) fn wanted(&mut self, now: Instant) {
+        self.silent_since = Some(now);
     }
 
-    /// Over how long is counted now, and the mean time between two places in that.
-    fn counted(&self) -> Option<(Duration, Duration)> {
-        let span = self.freed_last?.saturating_duration_since(self.since?);
-        Some((span, span.checked_div(self.freed)?))
+    /// The mean time between two of `places` that come free while all are taken; `unknown` is how long a place is held while
+    /// nothing has been seen.
+    pub(super) fn interval(&self, places: u32, unknown: Duration, now: Instant) -> Duration {
+        let mean = self.held / self.freed;
+        let usual = if self.freed > 0.0 { Duration::from_secs_f64(mean) } else { unknown };
+        let silence = self.silent_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let held = if silence > usual.saturating_mul(LULL) { silence } else { usual };
+        held / places.max(1)
     }
 
-    /// The usual time between two places; `None` while nothing has been seen.
-    fn interval(&self) -> Option<Duration> {
-        self.interval.or_else(|| Some(self.counted()?.1).filter(|counted| !counted.is_zero()))
-    }
-
-    /// How long until `places` more have come free, at most a minute; `unknown` while nothing has been seen.
-    pub(super) fn time_for(&self, places: usize, unknown: Duration, now: Instant) -> Duration {
-        let Some(interval) = self.interval() else { return unknown.min(PROMISE_MAX) };
-        // Where nothing has come free for longer than usual, the usual is no longer true.
-        let silence = self.freed_last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
-        let interval = if silence > interval.saturating_mul(LULL) { silence } else { interval };
-        let places = u32::try_from(places).unwrap_or(u32::MAX);
-        interval.saturating_mul(places).min(PROMISE_MAX)
+    /// How long until `count` of `places` have come free, at most a minute.
+    pub(super) fn time_for(&self, count: usize, places: u32, unknown: Duration, now: Instant) -> Duration {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.interval(places, unknown, now).saturating_mul(count).min(PROMISE_MAX)
     }
 }
 
@@ -75,44 +67,46 @@ mod tests {
     use super::*;
     use crate::queue::testing::{MS, start};
 
+    fn about(found: Duration, expected: Duration) -> bool {
+        found.abs_diff(expected) <= expected / 20
+    }
+
     #[test]
-    fn a_wait_is_the_number_of_places_times_the_usual_interval() {
+    fn a_wait_is_the_number_of_places_times_the_mean_interval() {
         let (mut rate, start) = (DrainRate::default(), start());
-        assert_eq!(rate.time_for(3, 7 * MS, start), 7 * MS);
-        for step in 0..5 {
-            rate.freed(true, start + step * 10 * MS);
-        }
-        assert_eq!(rate.time_for(3, 7 * MS, start + 40 * MS), 30 * MS);
+        assert_eq!(rate.time_for(3, 1, 7 * MS, start), 21 * MS);
+        (0..5).for_each(|step| rate.freed(10 * MS, start + step * 10 * MS));
+        assert!(about(rate.time_for(3, 1, 7 * MS, start + 40 * MS), 30 * MS));
+        assert!(about(rate.time_for(3, 10, 7 * MS, start + 40 * MS), 3 * MS));
     }
 
     #[test]
     fn places_that_come_free_together_are_as_many_as_those_that_do_not() {
         let (mut rate, start) = (DrainRate::default(), start());
-        for batch in 0..5 {
-            (0..20).for_each(|_| rate.freed(true, start + batch * 200 * MS));
+        for batch in 1..=5 {
+            (0..20).for_each(|_| rate.freed(200 * MS, start + batch * 200 * MS));
         }
         for after in [1, 100, 199] {
-            let told = rate.time_for(100, MS, start + (800 + after) * MS);
-            assert!((900 * MS..1_100 * MS).contains(&told), "{told:?}");
+            assert!(about(rate.time_for(100, 20, MS, start + (1_000 + after) * MS), 1_000 * MS));
         }
     }
 
     #[test]
-    fn times_in_which_nobody_waits_do_not_count() {
+    fn one_that_held_its_place_for_long_is_forgotten_in_seconds() {
         let (mut rate, start) = (DrainRate::default(), start());
-        rate.freed(true, start);
-        rate.freed(true, start + 10 * MS);
-        rate.freed(false, start + 20 * MS);
-        rate.freed(true, start + 10_000 * MS);
-        assert_eq!(rate.time_for(1, MS, start + 10_000 * MS), 10 * MS);
+        rate.freed(6_000 * MS, start);
+        (1..=500).for_each(|step| rate.freed(20 * MS, start + step * 20 * MS));
+        assert!(about(rate.interval(1, MS, start + 10_000 * MS), 20 * MS));
     }
 
     #[test]
     fn a_node_that_stands_still_is_promised_later_but_never_past_a_minute() {
         let (mut rate, start) = (DrainRate::default(), start());
-        rate.freed(true, start);
-        rate.freed(true, start + 10 * MS);
-        assert_eq!(rate.time_for(2, MS, start + 1_010 * MS), 2_000 * MS);
-        assert_eq!(rate.time_for(1_000_000, MS, start + 1_010 * MS), PROMISE_MAX);
+        rate.freed(10 * MS, start);
+        assert_eq!(rate.time_for(2, 1, MS, start + 1_000 * MS), 2_000 * MS);
+        assert_eq!(rate.time_for(2, 4, MS, start + 1_000 * MS), 500 * MS);
+        assert_eq!(rate.time_for(1_000_000, 1, MS, start + 1_000 * MS), PROMISE_MAX);
+        rate.wanted(start + 9_000 * MS);
+        assert_eq!(rate.time_for(1, 1, MS, start + 9_010 * MS), 10 * MS, "nobody waited meanwhile");
     }
 }

@@ -25,9 +25,11 @@
 //!
 //! **How many at once**: with `adaptive`, from `concurrency_min` up to `concurrency`, found by comparing how long calls
 //! take with what is usual for their method or tool (Gradient2), and lowered by time-outs and by 429, 503 and 504.
-//! **How long**: `max_wait`. Once the queue has not been empty for so long it stands, and until it has been empty for
-//! `target_delay` no more wait for the node than are served within that time, or 16 where the node is slow; the rest is refused
-//! at once, or somebody gives way as in a full room (controlled delay). **`Retry-After`** is the number who wait times the time between two places that come free.
+//! **How long**: `max_wait`. Once the queue has not been empty for so long it *stands*, and no more get in line for the node
+//! than are served within `target_delay`, or up to 16 as are served within half of `max_wait`; whoever else comes is refused at
+//! once, or somebody gives way as in a full room (controlled delay). That is over once the line was empty for `target_delay`, or
+//! nobody found it full for `max_wait`. **`Retry-After`** is the number who wait times the time between two places that come
+//! free: how long calls run, by how many of them may.
 //!
 //! # When to use something else
 //!

@@ -108,10 +108,9 @@ impl Model {
             return;
         }
         self.hear();
-        let line_is_full = self
-            .queue
-            .line_bound(self.now)
-            .is_some_and(|bound| self.queue.room.in_line().len() >= bound && !self.queue.caps.is_full(message.tool()));
+        let line_is_full = self.queue.line_bound(self.now).is_some_and(|bound| {
+            self.queue.room.in_line().len() >= bound && !self.queue.caps.is_all_that_lacks(message.tool())
+        });
         let waiting = self.waiting.len();
         let allowed = self.now + MAX_WAIT_MS * MS;
         let deadline = patience_ms.map_or(allowed, |ms| allowed.min(self.now + ms * MS));

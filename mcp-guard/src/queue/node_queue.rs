@@ -152,7 +152,7 @@ impl<W> NodeQueue<W> {
         let allowed = now + self.policy.max_wait();
         let deadline = deadline.map_or(allowed, |deadline| deadline.min(allowed));
         if deadline <= now {
-            return Err(self.shed(Why::Timeout, None, now));
+            return Err(Shed { why: Why::Timeout, retry_after: self.retry_after(self.room.in_line().len(), now) });
         }
         self.make_room(&client, priority, call.tool(), now)?;
         let (stage, cap) = match self.caps.take(call.tool()) {
@@ -161,10 +161,14 @@ impl<W> NodeQueue<W> {
             Taken::Full(key) => (Stage::Tool, Some(key)),
         };
         let waiter = Waiter { client: client.clone(), priority, cap: cap.clone(), stage, deadline, wake };
+        if self.room.nobody_waits_for_the_node() {
+            self.drain.wanted(now);
+        }
         let ticket = self.room.enter(waiter);
-        if let (Stage::Tool, Some(cap)) = (stage, cap.and_then(|key| self.caps.cap(&key))) {
-            cap.line.join(&client, ticket);
-            cap.waiting += 1;
+        match (stage, cap.and_then(|key| self.caps.cap(&key))) {
+            (Stage::Tool, Some(cap)) => cap.join(&client, ticket, now),
+            (Stage::Node, Some(cap)) => cap.in_line += 1,
+            (Stage::Tool | Stage::Node, None) => {}
         }
         // Who had to give way may have left places behind.
         self.dispatch(now);
@@ -182,8 +186,13 @@ impl<W> NodeQueue<W> {
             Some(_) => match self.take_out(ticket, now) {
                 None => Look::Told,
                 Some(waiter) => {
-                    let shed =
-                        self.shed(Why::Timeout, waiter.cap.as_ref().filter(|_| waiter.stage == Stage::Tool), now);
+                    let unknown = self.policy.max_wait();
+                    let retry_after = match (&waiter.cap, waiter.stage) {
+                        (Some(key), Stage::Tool) => self.caps.cap(key).map(|cap| cap.retry_after(unknown, now)),
+                        (Some(_), Stage::Node) | (None, _) => None,
+                    };
+                    let retry_after = retry_after.unwrap_or_else(|| self.retry_after(self.room.in_line().len(), now));
+                    let shed = Shed { why: Why::Timeout, retry_after };
                     self.dispatch(now);
                     Look::TimedOut(shed)
                 }
@@ -205,9 +214,9 @@ impl<W> NodeQueue<W> {
             self.limit.observe(call, ending, self.in_flight, now);
         }
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.drain.freed(!self.room.nobody_waits_for_the_node(), now);
+        self.drain.freed(now.saturating_duration_since(place.taken_at), now);
         if let Some(key) = place.cap {
-            self.give_back(&key, now);
+            self.give_back(&key, Some(place.taken_at), now);
         }
         self.dispatch(now);
     }
@@ -226,7 +235,7 @@ impl<W> NodeQueue<W> {
     /// How many may be in line for the node at `now`, where that is fewer than the room has places: while the queue stands.
     pub fn line_bound(&self, now: Instant) -> Option<usize> {
         let stands = self.standing.stands(&self.policy, now);
-        stands.then(|| codel::places(&self.policy, self.drain.time_for(1, self.policy.max_wait(), now)))
+        stands.then(|| codel::places(&self.policy, self.retry_after(0, now)))
     }
 
     fn turn(&mut self, in_flight: u32, now: Instant) {
@@ -238,11 +247,12 @@ impl<W> NodeQueue<W> {
     fn dispatch(&mut self, now: Instant) {
         while self.in_flight < self.limit.get() {
             let Some(waiter) = self.room.next() else { break };
+            self.leaves_line(waiter.cap.as_ref());
             if waiter.deadline <= now {
                 // Its own timer has not fired yet. It could still be served, but its deadline is its caller's too.
-                let shed = self.shed(Why::Timeout, None, now);
+                let shed = Shed { why: Why::Timeout, retry_after: self.retry_after(self.room.in_line().len(), now) };
                 self.notices.push(Notice { wake: waiter.wake, word: Err(shed) });
-                waiter.cap.iter().for_each(|key| self.give_back(key, now));
+                waiter.cap.iter().for_each(|key| self.give_back(key, None, now));
                 continue;
             }
             self.in_flight += 1;
@@ -252,9 +262,12 @@ impl<W> NodeQueue<W> {
     }
 
     /// Gives a tool's place back; who is next in the tool's line takes it and gets in line for the node.
-    fn give_back(&mut self, key: &CapKey, now: Instant) {
-        self.caps.give_back(key, now);
+    fn give_back(&mut self, key: &CapKey, ran: Option<Instant>, now: Instant) {
+        self.caps.give_back(key, ran, now);
         if let Some(next) = self.caps.take_from_line(key) {
+            if self.room.nobody_waits_for_the_node() {
+                self.drain.wanted(now);
+            }
             self.room.advance(next);
         }
         self.caps.tidy(key);
@@ -265,7 +278,10 @@ impl<W> NodeQueue<W> {
         let waiter = self.room.remove(ticket)?;
         match (&waiter.cap, waiter.stage) {
             (None, _) => {}
-            (Some(key), Stage::Node) => self.give_back(key, now),
+            (Some(key), Stage::Node) => {
+                self.leaves_line(Some(key));
+                self.give_back(key, None, now);
+            }
             (Some(key), Stage::Tool) => {
                 if let Some(cap) = self.caps.cap(key) {
                     cap.line.leave(&waiter.client, ticket);
@@ -280,7 +296,9 @@ impl<W> NodeQueue<W> {
     /// Sees that the room, and the line where the newcomer gets in, has a free place for it.
     fn make_room(&mut self, client: &Client, priority: Priority, tool: Option<&str>, now: Instant) -> Result<(), Shed> {
         let in_line = self.room.in_line();
-        let places = if self.line_bound(now).is_some_and(|bound| in_line.len() >= bound) && !self.caps.is_full(tool) {
+        let stands = self.line_bound(now).is_some_and(|bound| in_line.len() >= bound);
+        let places = if stands && !self.caps.is_all_that_lacks(tool) {
+            self.standing.is_full(now);
             in_line
         } else if self.room.len() >= self.policy.waiting_max() {
             self.room.places()
@@ -288,20 +306,22 @@ impl<W> NodeQueue<W> {
             return Ok(());
         };
         let gives_way = places.gives_way_to(client, priority);
-        let shed = self.shed(Why::Full, None, now);
+        let shed = Shed { why: Why::Full, retry_after: self.retry_after(places.len(), now) };
         let ousted = gives_way.and_then(|ticket| self.take_out(ticket, now)).ok_or(shed)?;
         self.notices.push(Notice { wake: ousted.wake, word: Err(shed) });
         Ok(())
     }
 
-    fn shed(&mut self, why: Why, tool: Option<&CapKey>, now: Instant) -> Shed {
-        let unknown = self.policy.max_wait();
-        let cap = tool.and_then(|key| self.caps.cap(key));
-        let retry_after = match cap {
-            Some(cap) => cap.drain.time_for(usize::try_from(cap.waiting).unwrap_or(usize::MAX) + 1, unknown, now),
-            None => self.drain.time_for(self.room.len() + 1, unknown, now),
-        };
-        Shed { why, retry_after }
+    /// A call with this cap no longer stands in line for the node.
+    fn leaves_line(&mut self, cap: Option<&CapKey>) {
+        if let Some(cap) = cap.and_then(|key| self.caps.cap(key)) {
+            cap.in_line = cap.in_line.saturating_sub(1);
+        }
+    }
+
+    /// When there may be a place on the node for one more than `ahead`.
+    fn retry_after(&self, ahead: usize, now: Instant) -> Duration {
+        self.drain.time_for(ahead + 1, self.limit.get(), self.policy.max_wait(), now)
     }
 }
 

@@ -44,7 +44,7 @@ struct QueueSpec {
     waiting: u32,
     /// Longest wait for a place, up to 10m.
     max_wait: Span,
-    /// In how much time those are served who may wait once the queue has not been empty for `max_wait`; at most `max_wait`; default: 100ms, or `max_wait` if that is less.
+    /// Once the queue has not been empty for `max_wait`, as many may wait as are served within this, or up to 16 as are served within half of `max_wait`, until it was empty for as long; at most `max_wait`; default: 100ms, or `max_wait` if that is less.
     target_delay: Option<Span>,
 }
 
@@ -130,7 +130,7 @@ impl QueuePolicy {
         QueueSpec { concurrency: most, concurrency_min: Some(least), ..QueueSpec::default() }.try_into()
     }
 
-    /// The same with room for `waiting` calls, each for up to `max_wait`, and for about `target_delay` while the queue stands.
+    /// The same with room for `waiting` calls, each for up to `max_wait`; while the queue stands, for as many as are served within `target_delay`.
     ///
     /// # Errors
     ///

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::class::Client;
 use super::drain::DrainRate;
 use super::line::{Line, Ticket};
 use crate::config::ToolPolicy;
@@ -32,7 +33,9 @@ pub(super) struct Cap {
     /// Calls that wait for one of the places; [`Cap::waiting`] has their number.
     pub(super) line: Line,
     pub(super) waiting: u32,
-    pub(super) drain: DrainRate,
+    /// How many of the places that are taken are those of calls in line for the node.
+    pub(super) in_line: u32,
+    drain: DrainRate,
 }
 
 /// The caps of all tools that have one.
@@ -76,25 +79,27 @@ impl ToolCaps {
         }
     }
 
-    /// Whether a call of `tool` would find all places of its cap taken.
-    pub(super) fn is_full(&self, tool: Option<&str>) -> bool {
+    /// Whether a call of `tool` would wait for its tool and for nothing else: all places of the cap are taken, none of them by one
+    /// who waits for the node.
+    pub(super) fn is_all_that_lacks(&self, tool: Option<&str>) -> bool {
         let cap = tool.and_then(|tool| match self.tools.get(tool) {
             Some(cap) => Some(cap),
             None if self.tools.len() < TOOLS_MAX => None,
             None => self.rules.iter().position(|(pattern, _)| pattern.matches(tool)).and_then(|at| self.shared.get(at)),
         });
-        cap.is_some_and(|cap| !cap.has_place())
+        cap.is_some_and(|cap| !cap.has_place() && cap.in_line == 0)
     }
 
     /// Gives a place back. Whoever waits for it must be let on with [`Cap::line`] before anything else happens.
-    pub(super) fn give_back(&mut self, key: &CapKey, now: Instant) {
+    /// `ran` says since when the call ran that had it.
+    pub(super) fn give_back(&mut self, key: &CapKey, ran: Option<Instant>, now: Instant) {
         if let Some(cap) = self.cap(key) {
             cap.running = cap.running.saturating_sub(1);
-            cap.drain.freed(cap.waiting > 0, now);
+            ran.into_iter().for_each(|since| cap.drain.freed(now.saturating_duration_since(since), now));
         }
     }
 
-    /// Takes the free place, if there is one, for one who stood in line.
+    /// Takes the free place, if there is one, for one who stood in line, and now stands in that for the node.
     pub(super) fn take_from_line(&mut self, key: &CapKey) -> Option<Ticket> {
         let cap = self.cap(key)?;
         if cap.running >= cap.most {
@@ -103,6 +108,7 @@ impl ToolCaps {
         let ticket = cap.line.pop()?;
         cap.waiting -= 1;
         cap.running += 1;
+        cap.in_line += 1;
         Some(ticket)
     }
 
@@ -153,6 +159,20 @@ impl Cap {
         Self { most, ..Self::default() }
     }
 
+    /// Puts `ticket` of `client` in line for one of the places.
+    pub(super) fn join(&mut self, client: &Client, ticket: Ticket, now: Instant) {
+        if self.waiting == 0 {
+            self.drain.wanted(now);
+        }
+        self.line.join(client, ticket);
+        self.waiting += 1;
+    }
+
+    /// When one more who waits may have a place.
+    pub(super) fn retry_after(&self, unknown: Duration, now: Instant) -> Duration {
+        self.drain.time_for(usize::try_from(self.waiting).unwrap_or(usize::MAX) + 1, self.most, unknown, now)
+    }
+
     fn has_place(&self) -> bool {
         self.running < self.most && self.line.is_empty()
     }
@@ -161,7 +181,6 @@ impl Cap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::class::Client;
     use crate::queue::testing::{MS, cap};
 
     #[test]
@@ -172,8 +191,8 @@ mod tests {
         assert!(matches!(caps.take(Some("report_a")), Taken::Full(_)));
         assert_eq!(caps.take(Some("other")), Taken::Uncapped);
         assert_eq!(caps.take(None), Taken::Uncapped);
-        let full = [Some("report_a"), Some("report_c"), Some("other"), None].map(|tool| caps.is_full(tool));
-        assert_eq!(full, [true, false, false, false]);
+        let lacks = [Some("report_a"), Some("report_c"), Some("other"), None].map(|tool| caps.is_all_that_lacks(tool));
+        assert_eq!(lacks, [true, false, false, false]);
     }
 
     #[test]
@@ -189,29 +208,25 @@ mod tests {
         for number in 0..TOOLS_MAX {
             assert!(matches!(caps.take(Some(&format!("t{number}"))), Taken::Place(CapKey::Tool(_))));
         }
-        assert!(!caps.is_full(Some("one_more")));
+        assert!(!caps.is_all_that_lacks(Some("one_more")));
         assert_eq!(caps.take(Some("one_more")), Taken::Place(CapKey::Shared(0)));
-        assert!(caps.is_full(Some("and_another")));
+        assert!(caps.is_all_that_lacks(Some("and_another")));
+        caps.cap(&CapKey::Shared(0)).unwrap().in_line += 1;
+        assert!(!caps.is_all_that_lacks(Some("and_another")), "it is the node that lacks places");
         assert_eq!(caps.take(Some("and_another")), Taken::Full(CapKey::Shared(0)));
         assert_eq!(caps.tools.len(), TOOLS_MAX);
     }
 
     #[test]
-    fn places_that_others_wait_for_say_how_fast_they_come_free() {
+    fn how_long_its_calls_run_says_how_fast_its_places_come_free() {
         let (mut caps, start) = (ToolCaps::new(&[cap("*", 1)]), crate::queue::testing::start());
         let Taken::Place(key) = caps.take(Some("a")) else { panic!("no place") };
         let client = Client::of(&crate::queue::testing::call("tools/call"));
-        for number in 0..2 {
-            let cap = caps.cap(&key).unwrap();
-            cap.line.join(&client, Ticket(number));
-            cap.waiting += 1;
-        }
-        for (number, now) in [(0, start), (1, start + 10 * MS)] {
-            caps.give_back(&key, now);
-            assert_eq!(caps.take_from_line(&key), Some(Ticket(number)));
-        }
+        (0..2).for_each(|number| caps.cap(&key).unwrap().join(&client, Ticket(number), start));
+        caps.give_back(&key, Some(start), start + 10 * MS);
+        assert_eq!(caps.take_from_line(&key), Some(Ticket(0)));
         let cap = caps.cap(&key).unwrap();
-        assert_eq!((cap.waiting, cap.drain.time_for(1, 7 * MS, start + 10 * MS)), (0, 10 * MS));
+        assert_eq!((cap.waiting, cap.retry_after(7 * MS, start + 10 * MS)), (1, 20 * MS));
     }
 
     #[test]
@@ -220,7 +235,7 @@ mod tests {
         let Taken::Place(key) = caps.take(Some("a")) else { panic!("no place") };
         caps.tidy(&key);
         assert_eq!(caps.tools.len(), 1);
-        caps.give_back(&key, crate::queue::testing::start());
+        caps.give_back(&key, None, crate::queue::testing::start());
         caps.tidy(&key);
         assert!(caps.tools.is_empty());
     }

@@ -24,10 +24,10 @@ impl Name<'_> {
         matches!(self, Self::Meant(known) if known == name)
     }
 
-    fn text(&self) -> &str {
+    fn json(&self) -> String {
         match self {
-            Self::Meant(name) => name,
-            Self::Written(name) => name,
+            Self::Meant(name) => quote(name),
+            Self::Written(name) => format!("\"{name}\""),
         }
     }
 }
@@ -95,12 +95,15 @@ impl<'a> Object<'a> {
 
     /// Keeps the members whose names are so, and those that have none.
     pub(in crate::upstream) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
-        self.0.retain(|(name, _)| matches!(name, Name::Written(_)) || is_kept(name.text()));
+        self.0.retain(|(name, _)| match name {
+            Name::Meant(name) => is_kept(name),
+            Name::Written(_) => true,
+        });
     }
 
-    /// The members, in their order.
-    pub(in crate::upstream) fn members(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.text(), &**value))
+    /// The members, in their order, each name as the JSON text that it is.
+    pub(in crate::upstream) fn members(&self) -> impl Iterator<Item = (String, &str)> {
+        self.0.iter().map(|(name, value)| (name.json(), &**value))
     }
 
     pub(in crate::upstream) fn is_empty(&self) -> bool {
@@ -115,12 +118,9 @@ pub(in crate::upstream) fn quote(text: &str) -> String {
 
 impl fmt::Display for Object<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (name, value)) in self.0.iter().enumerate() {
-            f.write_str(if place == 0 { "{" } else { "," })?;
-            match name {
-                Name::Meant(name) => write!(f, "{}:{value}", quote(name))?,
-                Name::Written(name) => write!(f, "\"{name}\":{value}")?,
-            }
+        for (place, (name, value)) in self.members().enumerate() {
+            let comma = if place == 0 { "{" } else { "," };
+            write!(f, "{comma}{name}:{value}")?;
         }
         f.write_str(if self.is_empty() { "{}" } else { "}" })
     }

@@ -17,7 +17,7 @@ use crate::upstream::eras::NodeUpstream;
 use crate::upstream::eras::caller::Caller;
 use crate::upstream::eras::is_level;
 use crate::upstream::eras::message::{INVALID_PARAMS, Message, error, response};
-use crate::upstream::eras::object::{Object, quote};
+use crate::upstream::eras::object::Object;
 use crate::upstream::eras::params::Tools;
 use crate::upstream::sessions::{Connection, Inlet, Line, Said, Speaker};
 
@@ -141,11 +141,11 @@ impl<U: NodeUpstream> Client<U> {
 
     /// Asks the client all of `requests`; the answers, or its first refusal, as JSON text.
     pub(super) async fn ask_client(&self, requests: &Object<'_>) -> Result<String, String> {
-        let asked = requests.members().map(async |(key, request)| {
+        let asked = requests.members().map(async |(name, request)| {
             let request = Object::read(request).unwrap_or_default();
             let method = request.string("method").unwrap_or_default();
             let answer = self.question(&method, request.get("params").unwrap_or("{}")).await?;
-            Ok::<_, String>(format!("{}:{answer}", quote(key)))
+            Ok::<_, String>(format!("{name}:{answer}"))
         });
         let answers: Result<Vec<String>, String> = join_all(asked).await.into_iter().collect();
         Ok(format!("{{{}}}", answers?.join(",")))
