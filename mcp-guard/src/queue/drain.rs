@@ -17,27 +17,36 @@ const LULL: u32 = 4;
 /// That is known whether anybody waits or not, and is right for calls that began together and end together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DrainRate {
-    /// Seconds that places were held, and how many; both fade.
-    held: f64,
-    freed: f64,
-    faded_at: Option<Instant>,
+    /// How long places were held, and how many, in parts of [`ONE`]; what is older counts less.
+    held: Duration,
+    freed: u64,
+    fades_at: Option<Instant>,
     /// Since when somebody waits and no place has come free.
     silent_since: Option<Instant>,
 }
 
+/// One place that came free: it fades to no less than a thousandth before it is forgotten.
+const ONE: u64 = 1024;
+
 impl DrainRate {
     /// A place came free at `now` that was `held` for so long.
     pub(super) fn freed(&mut self, held: Duration, now: Instant) {
-        let passed = now.saturating_duration_since(*self.faded_at.get_or_insert(now));
-        if passed >= HALF_LIFE / 16 {
-            let left = (-passed.as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2();
-            self.held *= left;
-            self.freed *= left;
-            self.faded_at = Some(now);
+        if self.fades_at.is_none_or(|at| now >= at) {
+            self.fade(now);
         }
-        self.held += held.as_secs_f64();
-        self.freed += 1.0;
+        self.held += held;
+        self.freed += ONE;
         self.silent_since = Some(now);
+    }
+
+    #[cold]
+    fn fade(&mut self, now: Instant) {
+        let late = self.fades_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let half_lives = u32::try_from(late.as_nanos() / HALF_LIFE.as_nanos()).unwrap_or(u32::MAX).saturating_add(1);
+        self.freed = self.freed.checked_shr(half_lives).unwrap_or(0);
+        let part = 1_u32.checked_shl(half_lives).unwrap_or(u32::MAX);
+        self.held = if self.freed > 0 { self.held / part } else { Duration::ZERO };
+        self.fades_at = Some(now + HALF_LIFE);
     }
 
     /// The first who waits came at `now`.
@@ -48,8 +57,8 @@ impl DrainRate {
     /// The mean time between two of `places` that come free while all are taken; `unknown` is how long a place is held while
     /// nothing has been seen.
     pub(super) fn interval(&self, places: u32, unknown: Duration, now: Instant) -> Duration {
-        let mean = self.held / self.freed;
-        let usual = if self.freed > 0.0 { Duration::from_secs_f64(mean) } else { unknown };
+        let mean = (self.held.as_nanos() * u128::from(ONE)).checked_div(u128::from(self.freed));
+        let usual = mean.map_or(unknown, |nanos| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)));
         let silence = self.silent_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let held = if silence > usual.saturating_mul(LULL) { silence } else { usual };
         held / places.max(1)

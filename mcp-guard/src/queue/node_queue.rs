@@ -209,12 +209,13 @@ impl<W> NodeQueue<W> {
 
     /// Takes `place` back from a call. The limit learns from how it ended, if that is known.
     pub fn finish(&mut self, place: Place, ended: Option<(&Call, Outcome)>, now: Instant) {
+        let held = now.saturating_duration_since(place.taken_at);
         if let Some((call, outcome)) = ended {
-            let ending = Ending::of(outcome, now.saturating_duration_since(place.taken_at));
+            let ending = Ending::of(outcome, held);
             self.limit.observe(call, ending, self.in_flight, now);
         }
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.drain.freed(now.saturating_duration_since(place.taken_at), now);
+        self.drain.freed(held, now);
         if let Some(key) = place.cap {
             self.give_back(&key, Some(place.taken_at), now);
         }
