@@ -47,7 +47,7 @@ impl StandingQueue {
     }
 
     /// Somebody comes at `now` and finds as many there as may wait.
-    pub(super) fn is_full(&mut self, now: Instant) {
+    pub(super) fn found_full(&mut self, now: Instant) {
         match self {
             Self::Stands { full_at, .. } => *full_at = now,
             Self::Empty | Self::Filled { .. } => {}
@@ -139,7 +139,7 @@ mod tests {
     fn a_queue_stands_for_as_long_as_somebody_finds_it_full() {
         let (policy, start) = (QueuePolicy::default(), start());
         let mut queue = StandingQueue::Stands { empty_since: None, full_at: start };
-        queue.is_full(start + policy.max_wait());
+        queue.found_full(start + policy.max_wait());
         assert!(queue.stands(&policy, start + policy.max_wait() * 2 - NANOSECOND));
         assert!(!queue.stands(&policy, start + policy.max_wait() * 2));
     }

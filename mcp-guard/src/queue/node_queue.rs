@@ -161,8 +161,8 @@ impl<W> NodeQueue<W> {
             Taken::Full(key) => (Stage::Tool, Some(key)),
         };
         let waiter = Waiter { client: client.clone(), priority, cap: cap.clone(), stage, deadline, wake };
-        if self.room.nobody_waits_for_the_node() {
-            self.drain.wanted(now);
+        if stage == Stage::Node {
+            self.will_be_in_line(now);
         }
         let ticket = self.room.enter(waiter);
         match (stage, cap.and_then(|key| self.caps.cap(&key))) {
@@ -236,7 +236,8 @@ impl<W> NodeQueue<W> {
     /// How many may be in line for the node at `now`, where that is fewer than the room has places: while the queue stands.
     pub fn line_bound(&self, now: Instant) -> Option<usize> {
         let stands = self.standing.stands(&self.policy, now);
-        stands.then(|| codel::places(&self.policy, self.retry_after(0, now)))
+        let interval = || self.drain.interval(self.limit.get(), self.policy.max_wait(), now);
+        stands.then(|| codel::places(&self.policy, interval()))
     }
 
     fn turn(&mut self, in_flight: u32, now: Instant) {
@@ -266,9 +267,7 @@ impl<W> NodeQueue<W> {
     fn give_back(&mut self, key: &CapKey, ran: Option<Instant>, now: Instant) {
         self.caps.give_back(key, ran, now);
         if let Some(next) = self.caps.take_from_line(key) {
-            if self.room.nobody_waits_for_the_node() {
-                self.drain.wanted(now);
-            }
+            self.will_be_in_line(now);
             self.room.advance(next);
         }
         self.caps.tidy(key);
@@ -285,8 +284,7 @@ impl<W> NodeQueue<W> {
             }
             (Some(key), Stage::Tool) => {
                 if let Some(cap) = self.caps.cap(key) {
-                    cap.line.leave(&waiter.client, ticket);
-                    cap.waiting = cap.waiting.saturating_sub(1);
+                    cap.leave(&waiter.client, ticket);
                 }
                 self.caps.tidy(key);
             }
@@ -299,7 +297,7 @@ impl<W> NodeQueue<W> {
         let in_line = self.room.in_line();
         let stands = self.line_bound(now).is_some_and(|bound| in_line.len() >= bound);
         let places = if stands && !self.caps.is_all_that_lacks(tool) {
-            self.standing.is_full(now);
+            self.standing.found_full(now);
             in_line
         } else if self.room.len() >= self.policy.waiting_max() {
             self.room.places()
@@ -311,6 +309,13 @@ impl<W> NodeQueue<W> {
         let ousted = gives_way.and_then(|ticket| self.take_out(ticket, now)).ok_or(shed)?;
         self.notices.push(Notice { wake: ousted.wake, word: Err(shed) });
         Ok(())
+    }
+
+    /// Somebody is about to get in line for the node.
+    fn will_be_in_line(&mut self, now: Instant) {
+        if self.room.nobody_waits_for_the_node() {
+            self.drain.wanted(now);
+        }
     }
 
     /// A call with this cap no longer stands in line for the node.

@@ -44,7 +44,7 @@ struct QueueSpec {
     waiting: u32,
     /// Longest wait for a place, up to 10m.
     max_wait: Span,
-    /// Once the queue has not been empty for `max_wait`, as many may wait as are served within this, or up to 16 as are served within half of `max_wait`, until it was empty for as long; at most `max_wait`; default: 100ms, or `max_wait` if that is less.
+    /// Once the queue has not been empty for `max_wait`, as many may wait as are served within this, or up to 16 as are served within half of `max_wait`, until it was empty for as long or nobody found it full for `max_wait`; at most `max_wait`; default: 100ms, or `max_wait` if that is less.
     target_delay: Option<Span>,
 }
 

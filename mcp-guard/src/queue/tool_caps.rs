@@ -30,9 +30,9 @@ pub(super) enum CapKey {
 pub(super) struct Cap {
     most: u32,
     running: u32,
-    /// Calls that wait for one of the places; [`Cap::waiting`] has their number.
-    pub(super) line: Line,
-    pub(super) waiting: u32,
+    /// Calls that wait for one of the places, and how many they are.
+    line: Line,
+    waiting: u32,
     /// How many of the places that are taken are those of calls in line for the node.
     pub(super) in_line: u32,
     drain: DrainRate,
@@ -85,13 +85,13 @@ impl ToolCaps {
         let cap = tool.and_then(|tool| match self.tools.get(tool) {
             Some(cap) => Some(cap),
             None if self.tools.len() < TOOLS_MAX => None,
-            None => self.rules.iter().position(|(pattern, _)| pattern.matches(tool)).and_then(|at| self.shared.get(at)),
+            None => self.entry(tool).and_then(|index| self.shared.get(index)),
         });
         cap.is_some_and(|cap| !cap.has_place() && cap.in_line == 0)
     }
 
-    /// Gives a place back. Whoever waits for it must be let on with [`Cap::line`] before anything else happens.
-    /// `ran` says since when the call ran that had it.
+    /// Gives a place back. Whoever waits for it must be let on with [`Self::take_from_line`] before anything else
+    /// happens. `ran` says since when the call ran that had it.
     pub(super) fn give_back(&mut self, key: &CapKey, ran: Option<Instant>, now: Instant) {
         if let Some(cap) = self.cap(key) {
             cap.running = cap.running.saturating_sub(1);
@@ -135,6 +135,11 @@ impl ToolCaps {
         self.tools.is_empty() && self.shared.iter().all(|cap| cap.running == 0 && cap.line.is_empty())
     }
 
+    /// The first entry whose name means `tool`.
+    fn entry(&self, tool: &str) -> Option<usize> {
+        self.rules.iter().position(|(pattern, _)| pattern.matches(tool))
+    }
+
     /// The cap that calls of `tool` count against, made if need be.
     fn key(&mut self, tool: &str) -> Option<CapKey> {
         if self.rules.is_empty() {
@@ -143,7 +148,7 @@ impl ToolCaps {
         if let Some((name, _)) = self.tools.get_key_value(tool) {
             return Some(CapKey::Tool(Arc::clone(name)));
         }
-        let index = self.rules.iter().position(|(pattern, _)| pattern.matches(tool))?;
+        let index = self.entry(tool)?;
         let most = self.rules.get(index)?.1?;
         if self.tools.len() >= TOOLS_MAX {
             return Some(CapKey::Shared(index));
@@ -166,6 +171,12 @@ impl Cap {
         }
         self.line.join(client, ticket);
         self.waiting += 1;
+    }
+
+    /// Takes `ticket` of `client` out of it.
+    pub(super) fn leave(&mut self, client: &Client, ticket: Ticket) {
+        self.line.leave(client, ticket);
+        self.waiting = self.waiting.saturating_sub(1);
     }
 
     /// When one more who waits may have a place.
