@@ -152,7 +152,7 @@ impl<W> NodeQueue<W> {
         let allowed = now + self.policy.max_wait();
         let deadline = deadline.map_or(allowed, |deadline| deadline.min(allowed));
         if deadline <= now {
-            return Err(Shed { why: Why::Timeout, retry_after: self.retry_after(self.room.in_line().len(), now) });
+            return Err(self.too_late(None, now));
         }
         self.make_room(&client, priority, call.tool(), now)?;
         let (stage, cap) = match self.caps.take(call.tool()) {
@@ -186,13 +186,7 @@ impl<W> NodeQueue<W> {
             Some(_) => match self.take_out(ticket, now) {
                 None => Look::Told,
                 Some(waiter) => {
-                    let unknown = self.policy.max_wait();
-                    let retry_after = match (&waiter.cap, waiter.stage) {
-                        (Some(key), Stage::Tool) => self.caps.cap(key).map(|cap| cap.retry_after(unknown, now)),
-                        (Some(_), Stage::Node) | (None, _) => None,
-                    };
-                    let retry_after = retry_after.unwrap_or_else(|| self.retry_after(self.room.in_line().len(), now));
-                    let shed = Shed { why: Why::Timeout, retry_after };
+                    let shed = self.too_late(waiter.cap.as_ref().filter(|_| waiter.stage == Stage::Tool), now);
                     self.dispatch(now);
                     Look::TimedOut(shed)
                 }
@@ -252,7 +246,7 @@ impl<W> NodeQueue<W> {
             self.leaves_line(waiter.cap.as_ref());
             if waiter.deadline <= now {
                 // Its own timer has not fired yet. It could still be served, but its deadline is its caller's too.
-                let shed = Shed { why: Why::Timeout, retry_after: self.retry_after(self.room.in_line().len(), now) };
+                let shed = self.too_late(None, now);
                 self.notices.push(Notice { wake: waiter.wake, word: Err(shed) });
                 waiter.cap.iter().for_each(|key| self.give_back(key, None, now));
                 continue;
@@ -323,6 +317,14 @@ impl<W> NodeQueue<W> {
         if let Some(cap) = cap.and_then(|key| self.caps.cap(key)) {
             cap.in_line = cap.in_line.saturating_sub(1);
         }
+    }
+
+    /// The time of one is up that waited for `tool`, or else for the node.
+    fn too_late(&mut self, tool: Option<&CapKey>, now: Instant) -> Shed {
+        let unknown = self.policy.max_wait();
+        let of_tool = tool.and_then(|key| self.caps.cap(key)).map(|cap| cap.retry_after(unknown, now));
+        let retry_after = of_tool.unwrap_or_else(|| self.retry_after(self.room.in_line().len(), now));
+        Shed { why: Why::Timeout, retry_after }
     }
 
     /// When there may be a place on the node for one more than `ahead`.
