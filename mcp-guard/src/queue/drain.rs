@@ -44,8 +44,7 @@ impl DrainRate {
         let late = self.fades_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let half_lives = u32::try_from(late.as_nanos() / HALF_LIFE.as_nanos()).unwrap_or(u32::MAX).saturating_add(1);
         self.freed = self.freed.checked_shr(half_lives).unwrap_or(0);
-        let part = 1_u32.checked_shl(half_lives).unwrap_or(u32::MAX);
-        self.held = if self.freed > 0 { self.held / part } else { Duration::ZERO };
+        self.held /= 1_u32.checked_shl(half_lives).unwrap_or(u32::MAX);
         self.fades_at = Some(now + HALF_LIFE);
     }
 
@@ -109,9 +108,28 @@ mod tests {
     }
 
     #[test]
+    fn what_was_seen_counts_half_after_each_second() {
+        let (mut rate, start) = (DrainRate::default(), start());
+        rate.freed(100 * MS, start);
+        rate.freed(10 * MS, start + 999 * MS);
+        assert_eq!(rate.interval(1, MS, start + 999 * MS), 55 * MS);
+        let mut later = rate;
+        later.freed(5 * MS, start + 1_000 * MS);
+        assert_eq!(later.interval(1, MS, start + 1_000 * MS), 30 * MS, "half of 110 for half of two, and one of 5");
+        rate.freed(5 * MS, start + 2_500 * MS);
+        let quarter = rate.interval(1, MS, start + 2_500 * MS);
+        assert!(
+            about(quarter, Duration::from_micros(21_667)),
+            "a quarter of 110 for half a place, and one of 5: {quarter:?}"
+        );
+    }
+
+    #[test]
     fn a_node_that_stands_still_is_promised_later_but_never_past_a_minute() {
         let (mut rate, start) = (DrainRate::default(), start());
         rate.freed(10 * MS, start);
+        assert_eq!(rate.time_for(1, 1, MS, start + 40 * MS), 10 * MS, "four times as long is a lull yet");
+        assert_eq!(rate.time_for(1, 1, MS, start + 41 * MS), 41 * MS);
         assert_eq!(rate.time_for(2, 1, MS, start + 1_000 * MS), 2_000 * MS);
         assert_eq!(rate.time_for(2, 4, MS, start + 1_000 * MS), 500 * MS);
         assert_eq!(rate.time_for(1_000_000, 1, MS, start + 1_000 * MS), PROMISE_MAX);
